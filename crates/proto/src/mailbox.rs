@@ -1,0 +1,288 @@
+//! Mailbox names and their order.
+
+use std::fmt;
+use std::sync::Arc;
+
+use thiserror::Error;
+
+/// Longest mailbox name we store, in octets: `MAX_MAILBOX_NAME` of Cyrus 3.8 and later.
+pub const MAILBOX_NAME_BYTES_MAX: usize = 510;
+
+/// Longest user id, in octets. A longer one ends a Cyrus `mupdate` process by a failed assertion.
+pub const USER_ID_BYTES_MAX: usize = 247;
+
+/// Separator between domain and name in the key order (on the wire: `!`).
+const KEY_DOMAIN_SEPARATOR: u8 = 0x1D;
+/// Separator between components in the key order (on the wire: `.`).
+const KEY_HIERARCHY_SEPARATOR: u8 = 0x1F;
+/// First component of a mailbox that Cyrus keeps for delayed deletion.
+const DELETED_PREFIX: &[u8] = b"DELETED";
+
+/// A mailbox name in Cyrus's internal form: `user.joe.Sent`, `example.org!user.joe`, with `^` for a
+/// dot inside a component. Octets, not UTF-8; 1 to [`MAILBOX_NAME_BYTES_MAX`] of them.
+///
+/// Held as its *key*, so that the order of names is the order of Cyrus's own `mailboxes.db` since
+/// 3.6: the domain up to and including `!` is kept with `!` → 0x1D, in the rest `.` → 0x1F and
+/// `^` → `.`, then octet by octet. The mapping is one-to-one because names hold no control octets.
+/// Cloning is cheap: all clones share one allocation.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MailboxName(Arc<[u8]>);
+
+/// Why some octets are not a mailbox name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum InvalidMailboxName {
+    /// No octet at all.
+    #[error("mailbox name is empty")]
+    Empty,
+    /// More than [`MAILBOX_NAME_BYTES_MAX`] octets.
+    #[error("mailbox name is longer than {MAILBOX_NAME_BYTES_MAX} octets")]
+    TooLong,
+    /// An octet below 0x20, or 0x7F.
+    #[error("mailbox name has a control octet at {at}")]
+    Control {
+        /// Offset of the octet, from 0.
+        at: usize,
+    },
+    /// `a..b`, `.a`, `a.`, or nothing before or after the domain's `!`.
+    #[error("mailbox name has an empty component")]
+    EmptyComponent,
+    /// A user id (with its domain) of more than [`USER_ID_BYTES_MAX`] octets.
+    #[error("user id in mailbox name is longer than {USER_ID_BYTES_MAX} octets")]
+    UserIdTooLong,
+    /// `DELETED.user.joe.x`, whose last component is not the hexadecimal time that Cyrus expects:
+    /// Cyrus would store it under another name.
+    #[error("deleted mailbox name does not end in a hexadecimal time")]
+    DeletedWithoutTime,
+}
+
+impl MailboxName {
+    /// The octets that names are ordered by, and that `mailboxes.db` since 3.6 uses behind its `N`.
+    pub fn key(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The name that has this key.
+    pub fn from_key(key: &[u8]) -> Result<Self, InvalidMailboxName> {
+        let name: Vec<u8> = wire_octets(key).collect();
+        let parsed = Self::try_from(name.as_slice())?;
+        // A key with a `.` in a place where only `!` could have stood has no name of its own.
+        if parsed.key() == key {
+            Ok(parsed)
+        } else {
+            Err(InvalidMailboxName::EmptyComponent)
+        }
+    }
+
+    /// Length of the name in octets.
+    #[expect(clippy::len_without_is_empty, reason = "a name is never empty")]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Appends the name as it stands on the wire.
+    pub fn write_to(&self, out: &mut Vec<u8>) {
+        out.extend(wire_octets(&self.0));
+    }
+
+    /// The name as it stands on the wire.
+    pub fn to_vec(&self) -> Vec<u8> {
+        wire_octets(&self.0).collect()
+    }
+
+    /// The name without its domain, as the key has it, and the domain with no separator.
+    fn split_domain(key: &[u8]) -> (Option<&[u8]>, &[u8]) {
+        match key.iter().position(|&octet| octet == KEY_DOMAIN_SEPARATOR) {
+            Some(at) => {
+                let (domain, rest) = key.split_at(at);
+                (Some(domain), rest.get(1..).unwrap_or_default())
+            }
+            None => (None, key),
+        }
+    }
+
+    /// Key of the mailbox's owner: `user` and the user id with its domain, also for the owner's
+    /// `DELETED.` mailboxes; the first component for a shared folder.
+    pub fn owner(&self) -> (Option<&[u8]>, &[u8]) {
+        let (domain, rest) = Self::split_domain(&self.0);
+        let mut parts = rest.splitn(4, |&octet| octet == KEY_HIERARCHY_SEPARATOR);
+        let (first, second, third) = (parts.next(), parts.next(), parts.next());
+        let owner = match (first, second, third) {
+            (Some(b"user"), Some(user), _) => user,
+            (Some(DELETED_PREFIX), Some(b"user"), Some(user)) => user,
+            (Some(DELETED_PREFIX), Some(shared), _) => shared,
+            (Some(shared), _, _) => shared,
+            (None, _, _) => rest,
+        };
+        (domain, owner)
+    }
+}
+
+impl TryFrom<&[u8]> for MailboxName {
+    type Error = InvalidMailboxName;
+
+    fn try_from(name: &[u8]) -> Result<Self, Self::Error> {
+        if name.is_empty() {
+            return Err(InvalidMailboxName::Empty);
+        }
+        if name.len() > MAILBOX_NAME_BYTES_MAX {
+            return Err(InvalidMailboxName::TooLong);
+        }
+        if let Some(at) = name.iter().position(u8::is_ascii_control) {
+            return Err(InvalidMailboxName::Control { at });
+        }
+        let key = key_octets(name);
+        check_components(&key)?;
+        Ok(Self(key.into()))
+    }
+}
+
+impl fmt::Display for MailboxName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.to_vec().escape_ascii())
+    }
+}
+
+impl fmt::Debug for MailboxName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{self}\"")
+    }
+}
+
+fn check_components(key: &[u8]) -> Result<(), InvalidMailboxName> {
+    let (domain, rest) = MailboxName::split_domain(key);
+    let mut parts: Vec<&[u8]> = rest
+        .split(|&octet| octet == KEY_HIERARCHY_SEPARATOR)
+        .collect();
+    if domain.is_some_and(<[u8]>::is_empty) || parts.iter().any(|part| part.is_empty()) {
+        return Err(InvalidMailboxName::EmptyComponent);
+    }
+    if let [b"user", user, ..] | [DELETED_PREFIX, b"user", user, ..] = parts.as_slice() {
+        let domain_len = domain.map_or(0, |domain| domain.len() + 1);
+        if user.len() + domain_len > USER_ID_BYTES_MAX {
+            return Err(InvalidMailboxName::UserIdTooLong);
+        }
+    }
+    if parts.first() == Some(&DELETED_PREFIX) && parts.len() > 2 {
+        let time = parts.pop().unwrap_or_default();
+        if !is_nonzero_hexadecimal(time) {
+            return Err(InvalidMailboxName::DeletedWithoutTime);
+        }
+    }
+    Ok(())
+}
+
+/// Cyrus reads the last component as a number of at most 32 bits and writes it back.
+fn is_nonzero_hexadecimal(digits: &[u8]) -> bool {
+    digits.iter().all(u8::is_ascii_hexdigit) && digits.iter().any(|&digit| digit != b'0')
+}
+
+fn key_octets(name: &[u8]) -> Vec<u8> {
+    let domain_len = name.iter().position(|&octet| octet == b'!');
+    name.iter()
+        .enumerate()
+        .map(|(at, &octet)| match (domain_len, octet) {
+            (Some(end), _) if at < end => octet,
+            (Some(end), _) if at == end => KEY_DOMAIN_SEPARATOR,
+            (_, b'.') => KEY_HIERARCHY_SEPARATOR,
+            (_, b'^') => b'.',
+            (_, _) => octet,
+        })
+        .collect()
+}
+
+fn wire_octets(key: &[u8]) -> impl Iterator<Item = u8> + '_ {
+    let domain_len = key.iter().position(|&octet| octet == KEY_DOMAIN_SEPARATOR);
+    key.iter()
+        .enumerate()
+        .map(move |(at, &octet)| match (domain_len, octet) {
+            (Some(end), _) if at < end => octet,
+            (_, KEY_DOMAIN_SEPARATOR) => b'!',
+            (_, KEY_HIERARCHY_SEPARATOR) => b'.',
+            (_, b'.') => b'^',
+            (_, _) => octet,
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> MailboxName {
+        MailboxName::try_from(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn order_is_that_of_cyrus_since_3_6() {
+        let sorted = [
+            "foo-bar.test!user.x",
+            "foo.test!user.a",
+            "shared",
+            "user.Bob",
+            "user.amy",
+            "user.amy.Drafts",
+            "user.amy smith",
+            "user.amy-x",
+            "user.amy^x",
+            "user.amy2",
+        ];
+        let names: Vec<MailboxName> = sorted.iter().map(|text| name(text)).collect();
+        assert!(names.is_sorted(), "{names:?}");
+    }
+
+    #[test]
+    fn key_and_name_are_one_to_one() {
+        for text in [
+            "user.bob.sub^dot",
+            "example.org!user.dave.x",
+            "a^b.c!user.x^y!z",
+            "x",
+        ] {
+            let parsed = name(text);
+            assert_eq!(parsed.to_vec(), text.as_bytes());
+            assert_eq!(MailboxName::from_key(parsed.key()).unwrap(), parsed);
+        }
+        assert_eq!(name("user.bob.sub^dot").key(), b"user\x1fbob\x1fsub.dot");
+        assert_eq!(
+            name("example.org!user.dave.x").key(),
+            b"example.org\x1duser\x1fdave\x1fx"
+        );
+    }
+
+    #[test]
+    fn names_that_would_hurt_a_cyrus_peer_are_refused() {
+        let refused = |text: &[u8]| MailboxName::try_from(text).unwrap_err();
+        assert_eq!(refused(b""), InvalidMailboxName::Empty);
+        assert_eq!(refused(&[b'a'; 511]), InvalidMailboxName::TooLong);
+        assert_eq!(refused(b"user.a\tb"), InvalidMailboxName::Control { at: 6 });
+        assert_eq!(refused(b"user..b"), InvalidMailboxName::EmptyComponent);
+        assert_eq!(refused(b"user.b."), InvalidMailboxName::EmptyComponent);
+        assert_eq!(refused(b"!user.b"), InvalidMailboxName::EmptyComponent);
+        assert_eq!(refused(b"d!"), InvalidMailboxName::EmptyComponent);
+        let long = [b"user.".as_slice(), &[b'u'; 248]].concat();
+        assert_eq!(refused(&long), InvalidMailboxName::UserIdTooLong);
+        assert_eq!(
+            refused(b"DELETED.user.x.old"),
+            InvalidMailboxName::DeletedWithoutTime
+        );
+        assert_eq!(
+            refused(b"DELETED.user.x.000"),
+            InvalidMailboxName::DeletedWithoutTime
+        );
+        assert!(MailboxName::try_from(b"DELETED.user.x.5F3C1A2B".as_slice()).is_ok());
+        assert!(MailboxName::try_from(b"DELETED.user".as_slice()).is_ok());
+    }
+
+    #[test]
+    fn owner_spans_a_users_live_and_deleted_mailboxes() {
+        assert_eq!(
+            name("user.amy.Sent").owner(),
+            name("DELETED.user.amy.5F3C1A2B").owner()
+        );
+        assert_eq!(
+            name("d!user.amy").owner(),
+            (Some(b"d".as_slice()), b"amy".as_slice())
+        );
+        assert_eq!(name("shared.x").owner(), (None, b"shared".as_slice()));
+    }
+}

@@ -1,0 +1,1 @@
+//! The flow of a MUPDATE session, without a socket.
