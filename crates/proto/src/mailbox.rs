@@ -1,5 +1,6 @@
 //! Mailbox names and their order.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -115,6 +116,13 @@ impl MailboxName {
             (None, _, _) => rest,
         };
         (domain, owner)
+    }
+}
+
+/// A name can be looked up by its key.
+impl Borrow<[u8]> for MailboxName {
+    fn borrow(&self) -> &[u8] {
+        &self.0
     }
 }
 
