@@ -1,0 +1,58 @@
+//! Where the programs under test are.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+
+/// The directory that holds `mupdate` and `mupdatectl`: `MUPDATE_BIN_DIR`, else the target directory of this test.
+///
+/// # Errors
+///
+/// When they are not there, with what to do about it. Cargo builds binaries for tests of their own package only, so
+/// `cargo test -p mupdate-tests` alone finds what an earlier `cargo build` left, or nothing.
+pub fn directory() -> Result<&'static Path> {
+    static FOUND: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    match FOUND.get_or_init(|| search().map_err(|error| format!("{error:#}"))) {
+        Ok(path) => Ok(path),
+        Err(error) => Err(anyhow!("{error}")),
+    }
+}
+
+/// Puts copies of our programs into `directory`, where a system account can run them: a checkout below a closed home
+/// directory is out of its reach.
+pub fn copy_to(directory: &Path) -> Result<()> {
+    let from = self::directory()?;
+    for name in NAMES {
+        fs::copy(from.join(name), directory.join(name)).with_context(|| format!("copy {name}"))?;
+    }
+    Ok(())
+}
+
+/// A file of this package, for instance `cyrus-murder/murder.py`.
+pub fn package_file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+fn search() -> Result<PathBuf> {
+    let given = env::var_os("MUPDATE_BIN_DIR").map(PathBuf::from);
+    // The test is target/<profile>/deps/<name>-<hash>; the binaries are in target/<profile>.
+    let beside = env::current_exe()?.ancestors().nth(2).map(Path::to_owned);
+    let directory = given
+        .or(beside)
+        .context("no directory to look for the programs in")?;
+    for name in NAMES {
+        if !directory.join(name).is_file() {
+            bail!(
+                "no {name} in {}: run tests/run, or `cargo build --workspace --bins` and then the tests again, or \
+                 name the directory in MUPDATE_BIN_DIR",
+                directory.display()
+            );
+        }
+    }
+    Ok(directory)
+}
+
+const NAMES: [&str; 2] = ["mupdate", "mupdatectl"];
