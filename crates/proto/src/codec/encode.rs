@@ -1,0 +1,280 @@
+//! Values to octets, in the bytes that Cyrus itself sends.
+//!
+//! Mailbox, location and ACL always go as `{n+}` literals, texts as quoted strings; `{n}` is never
+//! sent. Everything is appended to a `Vec<u8>`, so that many lines can go out in one write.
+
+use super::command::Command;
+use crate::{Acl, Entry, Location, MailboxName};
+
+/// `tag OK "text"`
+pub fn ok(out: &mut Vec<u8>, tag: impl AsRef<[u8]>, text: &str) {
+    status(out, tag, b" OK ", text);
+}
+
+/// `tag NO "text"`
+pub fn no(out: &mut Vec<u8>, tag: impl AsRef<[u8]>, text: &str) {
+    status(out, tag, b" NO ", text);
+}
+
+/// `tag BAD "text"`
+pub fn bad(out: &mut Vec<u8>, tag: impl AsRef<[u8]>, text: &str) {
+    status(out, tag, b" BAD ", text);
+}
+
+/// `* BYE "text"`. Never to be sent to a peer in the middle of a dump: a Cyrus slave takes it for
+/// the end of the dump and deletes what it has not heard of.
+pub fn bye(out: &mut Vec<u8>, text: &str) {
+    status(out, "*", b" BYE ", text);
+}
+
+/// `tag OK text`, one of the replies that Cyrus sends without quotes (to STARTTLS and COMPRESS).
+pub fn ok_bare(out: &mut Vec<u8>, tag: impl AsRef<[u8]>, text: impl AsRef<[u8]>) {
+    status_bare(out, tag, b" OK ", text);
+}
+
+/// `tag NO text`, without quotes (to AUTHENTICATE, STARTTLS and COMPRESS).
+pub fn no_bare(out: &mut Vec<u8>, tag: impl AsRef<[u8]>, text: impl AsRef<[u8]>) {
+    status_bare(out, tag, b" NO ", text);
+}
+
+/// `tag BAD text`, without quotes (to STARTTLS and COMPRESS).
+pub fn bad_bare(out: &mut Vec<u8>, tag: impl AsRef<[u8]>, text: impl AsRef<[u8]>) {
+    status_bare(out, tag, b" BAD ", text);
+}
+
+/// `tag MAILBOX {n+} name {n+} location {n+} acl`
+pub fn mailbox_line(
+    out: &mut Vec<u8>,
+    tag: impl AsRef<[u8]>,
+    name: &MailboxName,
+    location: &Location,
+    acl: &Acl,
+) {
+    out.extend_from_slice(tag.as_ref());
+    out.extend_from_slice(b" MAILBOX ");
+    mailbox_name(out, name);
+    out.push(b' ');
+    literal(out, location.as_bytes());
+    out.push(b' ');
+    literal(out, acl.as_bytes());
+    out.extend_from_slice(LINE_END);
+}
+
+/// `tag RESERVE {n+} name {n+} location`
+pub fn reserve_line(
+    out: &mut Vec<u8>,
+    tag: impl AsRef<[u8]>,
+    name: &MailboxName,
+    location: &Location,
+) {
+    out.extend_from_slice(tag.as_ref());
+    out.extend_from_slice(b" RESERVE ");
+    mailbox_name(out, name);
+    out.push(b' ');
+    literal(out, location.as_bytes());
+    out.extend_from_slice(LINE_END);
+}
+
+/// `tag DELETE {n+} name`; only in a stream, never in a dump.
+pub fn delete_line(out: &mut Vec<u8>, tag: impl AsRef<[u8]>, name: &MailboxName) {
+    out.extend_from_slice(tag.as_ref());
+    out.extend_from_slice(b" DELETE ");
+    mailbox_name(out, name);
+    out.extend_from_slice(LINE_END);
+}
+
+/// [`mailbox_line`] or [`reserve_line`], whichever the entry is.
+pub fn entry_line(out: &mut Vec<u8>, tag: impl AsRef<[u8]>, name: &MailboxName, entry: &Entry) {
+    match entry {
+        Entry::Active { location, acl } => mailbox_line(out, tag, name, location, acl),
+        Entry::Reserved { location, .. } => reserve_line(out, tag, name, location),
+    }
+}
+
+/// What a server says of itself before it takes commands (RFC 3656 section 3.1).
+#[derive(Debug, Clone, Copy)]
+pub struct Banner<'a> {
+    /// SASL mechanisms, in the order in which they are named.
+    pub mechanisms: &'a [String],
+    /// Whether STARTTLS is possible now.
+    pub starttls: bool,
+    /// Whether COMPRESS is possible now.
+    pub compress: bool,
+    /// Name of the host.
+    pub servername: &'a str,
+    /// Name of the software.
+    pub implementation: &'a str,
+    /// Its version.
+    pub version: &'a str,
+    /// Where changes are to go.
+    pub role: BannerRole<'a>,
+}
+
+/// Who takes changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BannerRole<'a> {
+    /// This server.
+    Master,
+    /// The server at this URL, `mupdate://…`.
+    Slave {
+        /// The URL, as it is sent.
+        url: &'a str,
+    },
+}
+
+/// The greeting, sent on connect and again after STARTTLS. Mechanisms and algorithm are quoted, as
+/// Cyrus does and its clients expect.
+pub fn banner(out: &mut Vec<u8>, banner: &Banner<'_>) {
+    out.extend_from_slice(b"* AUTH");
+    for mechanism in banner.mechanisms {
+        out.push(b' ');
+        quoted(out, mechanism.as_bytes());
+    }
+    out.extend_from_slice(LINE_END);
+    if banner.starttls {
+        out.extend_from_slice(b"* STARTTLS\r\n");
+    }
+    if banner.compress {
+        out.extend_from_slice(b"* COMPRESS \"DEFLATE\"\r\n");
+    }
+    out.extend_from_slice(b"* PARTIAL-UPDATE\r\n* OK MUPDATE");
+    let role = match banner.role {
+        BannerRole::Master => "(master)",
+        BannerRole::Slave { url } => url,
+    };
+    for text in [
+        banner.servername,
+        banner.implementation,
+        banner.version,
+        role,
+    ] {
+        out.push(b' ');
+        quoted(out, text.as_bytes());
+    }
+    out.extend_from_slice(LINE_END);
+}
+
+/// A client's command. Arguments go as `{n+}` literals, the mechanism and the algorithm as quoted
+/// strings: what Cyrus clients send.
+pub fn command(out: &mut Vec<u8>, tag: impl AsRef<[u8]>, command: &Command<'_>) {
+    out.extend_from_slice(tag.as_ref());
+    match command {
+        Command::Authenticate { mechanism, initial } => {
+            out.extend_from_slice(b" AUTHENTICATE ");
+            quoted(out, mechanism);
+            match initial.as_deref() {
+                None => {}
+                Some(b"=") => out.extend_from_slice(b" \"=\""),
+                Some(initial) => arguments(out, &[initial]),
+            }
+        }
+        Command::StartTls => out.extend_from_slice(b" STARTTLS"),
+        Command::Compress { algorithm } => {
+            out.extend_from_slice(b" COMPRESS ");
+            quoted(out, algorithm);
+        }
+        Command::Logout => out.extend_from_slice(b" LOGOUT"),
+        Command::Noop => out.extend_from_slice(b" NOOP"),
+        Command::Activate {
+            name,
+            location,
+            acl,
+        } => {
+            out.extend_from_slice(b" ACTIVATE");
+            arguments(out, &[name, location, acl]);
+        }
+        Command::Reserve { name, location } => {
+            out.extend_from_slice(b" RESERVE");
+            arguments(out, &[name, location]);
+        }
+        Command::Deactivate { name, location } => {
+            out.extend_from_slice(b" DEACTIVATE");
+            arguments(out, &[name, location]);
+        }
+        Command::Delete { name } => {
+            out.extend_from_slice(b" DELETE");
+            arguments(out, &[name]);
+        }
+        Command::Find { name } => {
+            out.extend_from_slice(b" FIND");
+            arguments(out, &[name]);
+        }
+        Command::List { prefix } => {
+            out.extend_from_slice(b" LIST");
+            arguments(out, prefix.as_slice());
+        }
+        Command::Update { hosts } => {
+            out.extend_from_slice(b" UPDATE");
+            arguments(out, hosts);
+        }
+    }
+    out.extend_from_slice(LINE_END);
+}
+
+fn arguments(out: &mut Vec<u8>, arguments: &[impl AsRef<[u8]>]) {
+    for argument in arguments {
+        out.push(b' ');
+        literal(out, argument.as_ref());
+    }
+}
+
+fn status(out: &mut Vec<u8>, tag: impl AsRef<[u8]>, word: &[u8], text: &str) {
+    out.extend_from_slice(tag.as_ref());
+    out.extend_from_slice(word);
+    quoted(out, text.as_bytes());
+    out.extend_from_slice(LINE_END);
+}
+
+fn status_bare(out: &mut Vec<u8>, tag: impl AsRef<[u8]>, word: &[u8], text: impl AsRef<[u8]>) {
+    out.extend_from_slice(tag.as_ref());
+    out.extend_from_slice(word);
+    out.extend(text.as_ref().iter().map(|&octet| printable(octet)));
+    out.extend_from_slice(LINE_END);
+}
+
+fn quoted(out: &mut Vec<u8>, text: &[u8]) {
+    out.push(b'"');
+    for &octet in text {
+        if matches!(octet, b'"' | b'\\') {
+            out.push(b'\\');
+        }
+        out.push(printable(octet));
+    }
+    out.push(b'"');
+}
+
+/// What would end a line, or a string for a peer in C, becomes a question mark.
+fn printable(octet: u8) -> u8 {
+    if matches!(octet, b'\r' | b'\n' | 0) {
+        b'?'
+    } else {
+        octet
+    }
+}
+
+fn mailbox_name(out: &mut Vec<u8>, name: &MailboxName) {
+    literal_header(out, name.len());
+    name.write_to(out);
+}
+
+fn literal(out: &mut Vec<u8>, octets: &[u8]) {
+    literal_header(out, octets.len());
+    out.extend_from_slice(octets);
+}
+
+fn literal_header(out: &mut Vec<u8>, len: usize) {
+    out.push(b'{');
+    number(out, len);
+    out.extend_from_slice(b"+}\r\n");
+}
+
+/// Without an allocation: there are three in every line of a dump.
+fn number(out: &mut Vec<u8>, number: usize) {
+    if number >= 10 {
+        self::number(out, number / 10);
+    }
+    out.push(DIGITS.get(number % 10).copied().unwrap_or(b'0'));
+}
+
+const DIGITS: &[u8; 10] = b"0123456789";
+const LINE_END: &[u8] = b"\r\n";
