@@ -165,10 +165,11 @@ fn words(input: &[u8]) -> IResult<&[u8], Vec<Cow<'_, [u8]>>> {
 
 /// ` text` in quotes, as a literal, or bare to the end of the line; and the greeting.
 fn status_text<'a>(tag: &'a [u8], status: Status, input: &'a [u8]) -> Option<Response<'a>> {
-    if tag == b"*" && status == Status::Ok {
-        if let Some(words) = greeting(input) {
-            return Some(Response::Greeting { words });
-        }
+    if tag == b"*"
+        && status == Status::Ok
+        && let Some(words) = greeting(input)
+    {
+        return Some(Response::Greeting { words });
     }
     let text = data(input, spaced_string).or_else(|| {
         let (_, text) = data(input, (opt(char(' ')), take_till(|octet| octet == b'\n')))?;
