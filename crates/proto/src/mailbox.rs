@@ -119,9 +119,9 @@ impl MailboxName {
     }
 }
 
-/// A name can be looked up by its key.
-impl Borrow<[u8]> for MailboxName {
-    fn borrow(&self) -> &[u8] {
+/// In a map by name, keys and bounds of ranges may be given as the octets of [`MailboxName::key`].
+impl Borrow<Arc<[u8]>> for MailboxName {
+    fn borrow(&self) -> &Arc<[u8]> {
         &self.0
     }
 }
