@@ -1,1 +1,43 @@
-//! To be written.
+//! The mailbox list and the log of changes that it adds up to.
+//!
+//! A **writer** decides edits one after the other, appends them to the log in groups, and publishes
+//! an immutable [`Version`] for each group once it is durable. Everybody else reads versions and
+//! never waits for the writer. A [`Feed`] is a cursor into the latest changes. Snapshots shorten the
+//! next start. All files and what they assume of a disk: `docs/store-format.md`.
+//!
+//! No socket and no role: what an edit may do is decided by the [`Rules`] that the store is opened
+//! with.
+
+#![warn(clippy::wildcard_enum_match_arm)]
+
+mod bytes;
+mod config;
+mod digest;
+mod draft;
+mod error;
+mod feed;
+mod file;
+mod history;
+mod ids;
+mod intern;
+pub mod log;
+mod recover;
+mod rules;
+mod snapshot;
+mod store;
+mod version;
+mod writer;
+
+pub use config::StoreConfig;
+pub use error::{EditError, OpenError};
+pub use feed::{Chunk, Feed, FellBehind, HostFilter, Stopped};
+pub use file::{File, FileSystem, Open, OsFileSystem};
+pub use history::{History, Note};
+pub use ids::{Epoch, Fork, Lineage, Root, Sequence};
+pub use log::Origin;
+pub use recover::{Finding, OpenReport};
+pub use rules::{Answer, Batch, Committed, Decision, Rules};
+pub use snapshot::Snapshotter;
+pub use store::{Health, Stepped, Store};
+pub use version::{Stored, Version};
+pub use writer::{Flow, Writer};

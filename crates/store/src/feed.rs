@@ -1,0 +1,236 @@
+//! Subscribers: a cursor each into the history.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use proto::{Location, MailboxName};
+use thiserror::Error;
+use tokio::sync::watch;
+
+use crate::history::Note;
+use crate::store::Shared;
+use crate::{Sequence, Version};
+
+/// The servers that a partial update (RFC 3656 section 4.10) asks for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HostFilter(HashSet<Vec<u8>>);
+
+impl HostFilter {
+    /// Entries on these servers, compared octet by octet.
+    pub fn new(hosts: impl IntoIterator<Item = Vec<u8>>) -> Self {
+        Self(hosts.into_iter().collect())
+    }
+
+    /// Whether the location is on one of the servers.
+    pub fn matches(&self, location: &Location) -> bool {
+        self.0.contains(location.server())
+    }
+
+    fn matches_change(&self, note: &Note) -> bool {
+        let matches =
+            |location: &Option<Location>| location.as_ref().is_some_and(|l| self.matches(l));
+        matches(&note.old_location) || matches(&note.new_location)
+    }
+}
+
+/// The history no longer reaches back to a feed's position: the subscriber must start anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("feed at {position} fell behind the history, which starts after {start}")]
+pub struct FellBehind {
+    /// Where the feed was.
+    pub position: Sequence,
+    /// The oldest position that could be resumed from.
+    pub start: Sequence,
+}
+
+/// The store has ended: no change will come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("store has stopped")]
+pub struct Stopped;
+
+/// What a subscriber is to be told next.
+#[derive(Debug, Clone)]
+pub struct Chunk {
+    /// The version that the lines are to be read from: an entry is a MAILBOX or RESERVE line, no
+    /// entry a DELETE line.
+    pub version: Arc<Version>,
+    /// The position once the lines are written. The chunk has reached the head of its version when
+    /// this is the version's sequence.
+    pub through: Sequence,
+    /// Names, in the order of their last change.
+    pub lines: Vec<MailboxName>,
+}
+
+/// One subscriber's cursor. While it exists, the history is not cut behind it before the hard cap.
+pub struct Feed {
+    shared: Arc<Shared>,
+    watch: watch::Receiver<Sequence>,
+    place: Place,
+    /// Names with a change that the filter wanted, passed over because a later one follows.
+    owed: HashSet<MailboxName>,
+}
+
+impl Feed {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        watch: watch::Receiver<Sequence>,
+        from: Sequence,
+    ) -> Self {
+        Self {
+            place: shared.feeds.enter(from),
+            shared,
+            watch,
+            owed: HashSet::new(),
+        }
+    }
+
+    /// Everything up to here has been handed out.
+    pub fn position(&self) -> Sequence {
+        self.place.get()
+    }
+
+    /// Waits until there is a change behind the position. May be dropped and called again.
+    pub async fn changed(&mut self) -> Result<(), Stopped> {
+        let position = self.place.get();
+        let ahead = self.watch.wait_for(|&head| head > position).await;
+        ahead.map(|_| ()).map_err(|_| Stopped)
+    }
+
+    /// The next changes, at most `changes_max` of them looked at. A change whose entry changed again
+    /// later is passed over, so a name gets one line however often it changed; with a filter, a
+    /// change counts if it, or one passed over, came from or went to one of the servers. Without a
+    /// change the chunk is empty.
+    pub fn next_chunk(
+        &mut self,
+        filter: Option<&HostFilter>,
+        changes_max: usize,
+    ) -> Result<Chunk, FellBehind> {
+        let version = self.shared.current.load_full();
+        let position = self.place.get();
+        let mut through = position;
+        let mut names = Vec::new();
+        {
+            let history = version.history();
+            let notes = history.since(position).ok_or_else(|| FellBehind {
+                position,
+                start: history.start(),
+            })?;
+            for note in notes.take(changes_max) {
+                through = note.sequence;
+                if self.wants(filter, note, &version) {
+                    names.push(&note.mailbox);
+                }
+            }
+        }
+        let lines = last_occurrences(names);
+        let seen_all = version
+            .history()
+            .since(through)
+            .is_none_or(|mut rest| rest.next().is_none());
+        if seen_all {
+            through = through.max(version.sequence());
+        }
+        self.place.set(through);
+        Ok(Chunk {
+            version,
+            through,
+            lines,
+        })
+    }
+
+    fn wants(&mut self, filter: Option<&HostFilter>, note: &Note, version: &Version) -> bool {
+        let changed_later = version
+            .get(&note.mailbox)
+            .is_some_and(|stored| stored.changed > note.sequence);
+        let matches = filter.is_none_or(|filter| filter.matches_change(note));
+        if !changed_later {
+            return self.owed.remove(&note.mailbox) || matches;
+        }
+        if matches && filter.is_some() {
+            self.owed.insert(note.mailbox.clone());
+        }
+        false
+    }
+}
+
+impl std::fmt::Debug for Feed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Feed")
+            .field("position", &self.position())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Each name once, where it stands last.
+fn last_occurrences(names: Vec<&MailboxName>) -> Vec<MailboxName> {
+    let mut seen = HashSet::with_capacity(names.len());
+    let mut lines: Vec<MailboxName> = names
+        .into_iter()
+        .rev()
+        .filter(|name| seen.insert(*name))
+        .cloned()
+        .collect();
+    lines.reverse();
+    lines
+}
+
+/// The positions of all feeds.
+#[derive(Default)]
+pub(crate) struct Feeds {
+    places: Mutex<(u64, HashMap<u64, Arc<AtomicU64>>)>,
+}
+
+impl Feeds {
+    fn enter(self: &Arc<Self>, from: Sequence) -> Place {
+        let position = Arc::new(AtomicU64::new(from.0));
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        let id = places.0;
+        places.0 += 1;
+        places.1.insert(id, Arc::clone(&position));
+        drop(places);
+        Place {
+            feeds: Arc::clone(self),
+            id,
+            position,
+        }
+    }
+
+    /// The position of the feed that is farthest behind.
+    pub(crate) fn hindmost(&self) -> Option<Sequence> {
+        let places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        let positions = places.1.values();
+        positions
+            .map(|position| position.load(Ordering::Relaxed))
+            .min()
+            .map(Sequence)
+    }
+}
+
+/// One feed's position; leaves the list of feeds when dropped.
+struct Place {
+    feeds: Arc<Feeds>,
+    id: u64,
+    position: Arc<AtomicU64>,
+}
+
+impl Place {
+    fn get(&self) -> Sequence {
+        Sequence(self.position.load(Ordering::Relaxed))
+    }
+
+    fn set(&self, position: Sequence) {
+        self.position.store(position.0, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut places = self
+            .feeds
+            .places
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        places.1.remove(&self.id);
+    }
+}

@@ -1,0 +1,143 @@
+//! The latest changes, kept in memory for feeds.
+
+use std::sync::Arc;
+
+use imbl::OrdMap;
+use proto::{Location, MailboxName};
+
+use crate::Sequence;
+
+/// Memory for a note beside its name: the note itself, and an allocation's overhead.
+const NOTE_BYTES: usize = size_of::<Note>() + 32;
+
+/// One change, as feeds need it: what it is now stands in the version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// Number of the change.
+    pub sequence: Sequence,
+    /// What was changed.
+    pub mailbox: MailboxName,
+    /// Where it was before.
+    pub old_location: Option<Location>,
+    /// Where it was afterwards; `None`: it was deleted.
+    pub new_location: Option<Location>,
+}
+
+/// The changes of one or more groups, oldest first.
+#[derive(Debug)]
+struct Notes {
+    notes: Box<[Note]>,
+    bytes: usize,
+}
+
+/// The changes after some sequence up to the version's own. Immutable; a clone shares everything.
+#[derive(Debug, Clone)]
+pub struct History {
+    /// By the last sequence of each.
+    groups: OrdMap<Sequence, Arc<Notes>>,
+    /// Changes up to this one are gone.
+    start: Sequence,
+    changes: usize,
+    bytes: usize,
+}
+
+impl History {
+    pub(crate) fn starting_after(start: Sequence) -> Self {
+        Self {
+            groups: OrdMap::new(),
+            start,
+            changes: 0,
+            bytes: 0,
+        }
+    }
+
+    /// The oldest position that can still be resumed from.
+    pub fn start(&self) -> Sequence {
+        self.start
+    }
+
+    /// The last change held.
+    pub(crate) fn end(&self) -> Sequence {
+        let last = self.groups.get_max();
+        last.map_or(self.start, |(last, _)| *last)
+    }
+
+    /// Number of changes held.
+    pub fn len(&self) -> usize {
+        self.changes
+    }
+
+    /// Whether no change is held.
+    pub fn is_empty(&self) -> bool {
+        self.changes == 0
+    }
+
+    /// Memory used, in octets, as far as it is counted.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The changes after a position, oldest first; `None`: some of them are gone.
+    pub fn since(&self, position: Sequence) -> Option<impl Iterator<Item = &Note>> {
+        (position >= self.start).then(|| {
+            self.groups
+                .range(position.next()..)
+                .flat_map(|(_, group)| group.notes.iter())
+                .skip_while(move |note| note.sequence <= position)
+        })
+    }
+
+    pub(crate) fn push(&mut self, notes: Vec<Note>) {
+        let Some(last) = notes.last().map(|note| note.sequence) else {
+            return;
+        };
+        let bytes = notes
+            .iter()
+            .map(|note| note.mailbox.len() + NOTE_BYTES)
+            .sum();
+        self.changes += notes.len();
+        self.bytes += bytes;
+        let notes = notes.into_boxed_slice();
+        self.groups.insert(last, Arc::new(Notes { notes, bytes }));
+    }
+
+    /// Drops the oldest changes until the bounds hold. Those after `held` stay until they exceed the
+    /// bounds `hard_cap_factor` times.
+    pub(crate) fn cut(&mut self, bounds: &Bounds, held: impl FnOnce() -> Option<Sequence>) {
+        if !self.exceeds(bounds, 1) {
+            return;
+        }
+        let held = held();
+        while self.exceeds(bounds, 1) {
+            let Some(&(last, _)) = self.groups.get_min() else {
+                return;
+            };
+            let needed = held.is_some_and(|position| position < last);
+            if needed && !self.exceeds(bounds, bounds.hard_cap_factor) {
+                return;
+            }
+            self.drop_oldest(last);
+        }
+    }
+
+    fn exceeds(&self, bounds: &Bounds, factor: usize) -> bool {
+        self.changes > bounds.changes_max.saturating_mul(factor)
+            || self.bytes > bounds.bytes_max.saturating_mul(factor)
+    }
+
+    fn drop_oldest(&mut self, last: Sequence) {
+        if let Some(group) = self.groups.remove(&last) {
+            self.changes -= group.notes.len();
+            self.bytes -= group.bytes;
+            self.start = last;
+        }
+    }
+}
+
+/// How much history is kept.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    pub(crate) changes_max: usize,
+    pub(crate) bytes_max: usize,
+    pub(crate) hard_cap_factor: usize,
+}

@@ -1,0 +1,136 @@
+//! What names a history, a place in it, and the content of a list.
+
+use std::fmt;
+
+/// One history of changes (`docs/store-format.md`, "Lineage"): 128 random bits, replaced whenever
+/// histories may fork.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Epoch(pub [u8; 16]);
+
+impl Epoch {
+    /// A new one, unlike any other.
+    pub fn random() -> Self {
+        Self(rand::random())
+    }
+}
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
+impl fmt::Debug for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Number of a change: the first is 1, and 0 is the list before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Sequence(pub u64);
+
+impl Sequence {
+    /// The number after this one.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
+impl fmt::Display for Sequence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Digest of a whole list: the sum, modulo 2^128, of its entries' digests. That of the empty list
+/// is 0, and of two lists without a common name it is the sum of theirs.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Root(pub u128);
+
+impl fmt::Display for Root {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl fmt::Debug for Root {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Where a history was left for a new epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fork {
+    /// The epoch that was left.
+    pub epoch: Epoch,
+    /// Its last change that the new epoch shares.
+    pub sequence: Sequence,
+}
+
+/// What a store is: its epoch, the epochs it came from, and the key of its digests.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Lineage {
+    epoch: Epoch,
+    key: [u8; 32],
+    forks: Vec<Fork>,
+}
+
+/// Forks remembered; older ones are forgotten, and whoever is still there starts from digests.
+pub(crate) const FORKS_MAX: usize = 1024;
+
+impl Lineage {
+    /// That of a new store.
+    pub(crate) fn random() -> Self {
+        Self::from_parts(Epoch::random(), rand::random(), Vec::new())
+    }
+
+    pub(crate) fn from_parts(epoch: Epoch, key: [u8; 32], forks: Vec<Fork>) -> Self {
+        Self { epoch, key, forks }
+    }
+
+    /// The same store under a new epoch, from `sequence` on.
+    pub(crate) fn forked(&self, sequence: Sequence) -> Self {
+        let mut forks = self.forks.clone();
+        if forks.len() >= FORKS_MAX {
+            forks.remove(0);
+        }
+        forks.push(Fork {
+            epoch: self.epoch,
+            sequence,
+        });
+        Self::from_parts(Epoch::random(), self.key, forks)
+    }
+
+    /// The current epoch.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// Key of the entry digests. It survives new epochs and is told to peers that may have the list.
+    pub fn key(&self) -> &[u8; 32] {
+        &self.key
+    }
+
+    /// Epochs left behind, oldest first.
+    pub fn forks(&self) -> &[Fork] {
+        &self.forks
+    }
+
+    /// Whether a list at `sequence` of `epoch` is a stage that this history went through.
+    pub fn includes(&self, epoch: Epoch, sequence: Sequence) -> bool {
+        let forked = |fork: &Fork| fork.epoch == epoch && sequence <= fork.sequence;
+        epoch == self.epoch || self.forks.iter().any(forked)
+    }
+}
+
+impl fmt::Debug for Lineage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lineage")
+            .field("epoch", &self.epoch)
+            .field("forks", &self.forks)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,122 @@
+//! From the files of a directory to the list (`docs/store-format.md`, "Start").
+
+mod replay;
+mod report;
+
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::digest::Digester;
+use crate::error::OpenError;
+use crate::file::{FileSystem, TEMPORARY};
+use crate::intern::Interner;
+use crate::log::append::Appender;
+use crate::log::segment;
+use crate::snapshot::{self, Kept};
+use crate::{Lineage, StoreConfig, Version};
+
+pub use report::{Finding, OpenReport};
+
+/// Name of the file whose lock says that a process has the directory.
+const LOCK: &str = "lock";
+
+/// A list that was brought back, and where it goes on.
+pub(crate) struct Recovered {
+    pub(crate) version: Version,
+    pub(crate) log: Appender,
+    pub(crate) lock: Box<dyn Send>,
+    pub(crate) digester: Digester,
+    pub(crate) interner: Interner,
+    pub(crate) snapshots: Kept,
+    pub(crate) report: OpenReport,
+}
+
+/// What the directory holds.
+struct Found {
+    /// Numbers of the segments, lowest first.
+    segments: Vec<u64>,
+    /// Numbers of the snapshots, lowest first.
+    snapshots: Vec<u64>,
+}
+
+pub(crate) fn open(
+    fs: &Arc<dyn FileSystem>,
+    dir: &Path,
+    config: &StoreConfig,
+) -> Result<Recovered, OpenError> {
+    let lock = lock(&**fs, dir)?;
+    let found = look_through(&**fs, dir)?;
+    if found.segments.is_empty() && found.snapshots.is_empty() {
+        return create(fs, dir, lock);
+    }
+    replay::recover(fs, dir, config, &found, lock)
+}
+
+fn lock(fs: &dyn FileSystem, dir: &Path) -> Result<Box<dyn Send>, OpenError> {
+    fs.create_dir(dir).map_err(io_error("can't create", dir))?;
+    let path = dir.join(LOCK);
+    fs.lock(&path).map_err(|source| match source.kind() {
+        ErrorKind::WouldBlock => OpenError::Locked {
+            dir: dir.to_owned(),
+        },
+        _ => io_error("can't lock", &path)(source),
+    })
+}
+
+fn look_through(fs: &dyn FileSystem, dir: &Path) -> Result<Found, OpenError> {
+    let names = fs.list(dir).map_err(io_error("can't list", dir))?;
+    for name in &names {
+        let complete = name
+            .strip_suffix(TEMPORARY)
+            .and_then(|n| n.strip_suffix('.'));
+        if complete.is_some_and(is_ours) {
+            let path = dir.join(name);
+            fs.remove(&path).map_err(io_error("can't remove", &path))?;
+        }
+    }
+    let numbers = |number_of: fn(&str) -> Option<u64>| {
+        let mut numbers: Vec<u64> = names.iter().filter_map(|name| number_of(name)).collect();
+        numbers.sort_unstable();
+        numbers
+    };
+    Ok(Found {
+        segments: numbers(segment::number_of),
+        snapshots: numbers(snapshot::number_of),
+    })
+}
+
+fn is_ours(name: &str) -> bool {
+    segment::number_of(name)
+        .or_else(|| snapshot::number_of(name))
+        .is_some()
+}
+
+fn create(
+    fs: &Arc<dyn FileSystem>,
+    dir: &Path,
+    lock: Box<dyn Send>,
+) -> Result<Recovered, OpenError> {
+    let lineage = Arc::new(Lineage::random());
+    let mut version = Version::empty(Arc::clone(&lineage));
+    let log = Appender::create(Arc::clone(fs), dir, 1, &version)
+        .map_err(io_error("can't create the log in", dir))?;
+    version.log = log.end();
+    Ok(Recovered {
+        version,
+        log,
+        lock,
+        digester: Digester::new(&lineage),
+        interner: Interner::default(),
+        snapshots: Kept::default(),
+        report: OpenReport {
+            created: true,
+            ..OpenReport::default()
+        },
+    })
+}
+
+fn io_error(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> OpenError {
+    let path = PathBuf::from(path);
+    move |source| OpenError::Io { what, path, source }
+}

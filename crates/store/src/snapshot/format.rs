@@ -1,0 +1,226 @@
+//! Header, blocks and items of a snapshot (`docs/store-format.md`, "Snapshots").
+
+use std::sync::Arc;
+
+use proto::MailboxName;
+
+use crate::bytes::{Reader, put_long, put_short};
+use crate::intern::Interner;
+use crate::log::LogPosition;
+use crate::log::record::{entry_from, entry_kind};
+use crate::log::segment::{BadHeader, decode_lineage, encode_lineage, open, seal};
+use crate::{Lineage, Root, Sequence, Stored, Version};
+
+const MAGIC: [u8; 8] = *b"MUPDSNP\0";
+
+/// Version of the format. A higher one is refused by name, not taken for damage.
+const FORMAT: u32 = 1;
+
+/// Block of entries.
+pub(crate) const BLOCK_ENTRIES: u8 = 1;
+/// Block of contradicted entries.
+pub(crate) const BLOCK_CONFLICTS: u8 = 2;
+/// Last block, empty.
+pub(crate) const BLOCK_END: u8 = 0xFF;
+
+/// Octets before a block's items: kind, number, length, items.
+pub(crate) const BLOCK_HEADER_LEN: usize = 1 + 4 + 4 + 4;
+/// A block is closed when it has this many octets.
+pub(crate) const BLOCK_BYTES: usize = 256 << 10;
+/// Longest block: one that was closed by the largest possible entry.
+pub(crate) const BLOCK_BYTES_MAX: usize = 1 << 20;
+
+const ITEM_KIND: u8 = 0x03;
+const ITEM_SAME_LOCATION: u8 = 0x04;
+const ITEM_SAME_ACL: u8 = 0x08;
+const ITEM_BITS: u8 = ITEM_KIND | ITEM_SAME_LOCATION | ITEM_SAME_ACL;
+
+/// What a snapshot begins with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) number: u64,
+    pub(crate) lineage: Arc<Lineage>,
+    pub(crate) sequence: Sequence,
+    pub(crate) count: u64,
+    pub(crate) root: Root,
+    pub(crate) conflicts: u64,
+    pub(crate) log: LogPosition,
+}
+
+impl Header {
+    pub(crate) fn of(number: u64, version: &Version) -> Self {
+        let conflicts: usize = version.conflicts().map(|(_, older)| older.len()).sum();
+        Self {
+            number,
+            lineage: Arc::clone(&version.lineage),
+            sequence: version.sequence,
+            count: version.count(),
+            root: version.root,
+            conflicts: u64::try_from(conflicts).unwrap_or(u64::MAX),
+            log: version.log,
+        }
+    }
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = MAGIC.to_vec();
+        out.extend_from_slice(&FORMAT.to_be_bytes());
+        out.extend_from_slice(&[0; 4]);
+        out.extend_from_slice(&self.number.to_be_bytes());
+        encode_lineage(&mut out, &self.lineage);
+        out.extend_from_slice(&self.sequence.0.to_be_bytes());
+        out.extend_from_slice(&self.count.to_be_bytes());
+        out.extend_from_slice(&self.root.0.to_be_bytes());
+        out.extend_from_slice(&self.conflicts.to_be_bytes());
+        out.extend_from_slice(&self.log.segment.to_be_bytes());
+        out.extend_from_slice(&self.log.offset.to_be_bytes());
+        seal(&mut out);
+        out
+    }
+
+    /// Decodes the header that these octets begin with, and tells its length.
+    pub(crate) fn decode(octets: &[u8]) -> Result<(Self, usize), BadHeader> {
+        let (mut input, len) = open(octets, MAGIC, FORMAT)?;
+        let header = Self::fields(&mut input).filter(|_| input.is_empty());
+        Ok((header.ok_or(BadHeader::Damaged)?, len))
+    }
+
+    fn fields(input: &mut Reader<'_>) -> Option<Self> {
+        Some(Self {
+            number: input.u64()?,
+            lineage: Arc::new(decode_lineage(input)?),
+            sequence: Sequence(input.u64()?),
+            count: input.u64()?,
+            root: Root(input.u128()?),
+            conflicts: input.u64()?,
+            log: LogPosition {
+                segment: input.u64()?,
+                offset: input.u64()?,
+            },
+        })
+    }
+}
+
+/// What a block's head says.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BlockHeader {
+    pub(crate) kind: u8,
+    pub(crate) number: u32,
+    pub(crate) len: usize,
+    pub(crate) items: u32,
+}
+
+impl BlockHeader {
+    pub(crate) fn encode(self) -> [u8; BLOCK_HEADER_LEN] {
+        let mut out = [0; BLOCK_HEADER_LEN];
+        let len = u32::try_from(self.len).unwrap_or(u32::MAX);
+        let fields = [self.number, len, self.items];
+        let octets = fields.into_iter().flat_map(u32::to_be_bytes);
+        for (place, octet) in out.iter_mut().zip([self.kind].into_iter().chain(octets)) {
+            *place = octet;
+        }
+        out
+    }
+
+    pub(crate) fn decode(octets: &[u8]) -> Option<Self> {
+        let mut input = Reader::new(octets);
+        let header = Self {
+            kind: input.u8()?,
+            number: input.u32()?,
+            len: usize::try_from(input.u32()?).ok()?,
+            items: input.u32()?,
+        };
+        (header.len <= BLOCK_BYTES_MAX).then_some(header)
+    }
+}
+
+/// Writes the items of one block, each shortened by what it shares with the one before.
+#[derive(Default)]
+pub(crate) struct ItemWriter {
+    before: Option<(MailboxName, Stored)>,
+}
+
+impl ItemWriter {
+    pub(crate) fn write(&mut self, out: &mut Vec<u8>, mailbox: &MailboxName, stored: &Stored) {
+        let entry = &stored.entry;
+        let before = self.before.as_ref();
+        let same_location = before.is_some_and(|(_, b)| b.entry.location() == entry.location());
+        let same_acl =
+            entry.acl().is_some() && before.and_then(|(_, b)| b.entry.acl()) == entry.acl();
+        let mut head = entry_kind(entry);
+        if same_location {
+            head |= ITEM_SAME_LOCATION;
+        }
+        if same_acl {
+            head |= ITEM_SAME_ACL;
+        }
+        let shared = before.map_or(0, |(name, _)| shared_len(name.key(), mailbox.key()));
+        out.push(head);
+        out.extend_from_slice(&u16::try_from(shared).unwrap_or_default().to_be_bytes());
+        put_short(out, mailbox.key().get(shared..).unwrap_or_default());
+        out.extend_from_slice(&stored.changed.0.to_be_bytes());
+        if !same_location {
+            put_short(out, entry.location().as_bytes());
+        }
+        if let Some(acl) = entry.acl().filter(|_| !same_acl) {
+            put_long(out, acl.as_bytes());
+        }
+        self.before = Some((mailbox.clone(), stored.clone()));
+    }
+}
+
+fn shared_len(one: &[u8], other: &[u8]) -> usize {
+    one.iter().zip(other).take_while(|(a, b)| a == b).count()
+}
+
+/// Reads the items of one block.
+pub(crate) struct ItemReader<'a> {
+    input: Reader<'a>,
+    key: Vec<u8>,
+    before: Option<Stored>,
+}
+
+impl<'a> ItemReader<'a> {
+    pub(crate) fn new(items: &'a [u8]) -> Self {
+        Self {
+            input: Reader::new(items),
+            key: Vec::new(),
+            before: None,
+        }
+    }
+
+    pub(crate) fn is_at_end(&self) -> bool {
+        self.input.is_empty()
+    }
+
+    /// The next item; `None`: it is damaged.
+    pub(crate) fn read(&mut self, interner: &mut Interner) -> Option<(MailboxName, Stored)> {
+        let head = self.input.u8()?;
+        if head & !ITEM_BITS != 0 {
+            return None;
+        }
+        let shared = usize::from(self.input.u16()?);
+        let rest = self.input.short()?;
+        if shared > self.key.len() {
+            return None;
+        }
+        self.key.truncate(shared);
+        self.key.extend_from_slice(rest);
+        let mailbox = MailboxName::from_key(&self.key).ok()?;
+        let changed = Sequence(self.input.u64()?);
+        let before = self.before.as_ref().map(|before| &before.entry);
+        let location = if head & ITEM_SAME_LOCATION == 0 {
+            interner.location(self.input.short()?)?
+        } else {
+            before?.location().clone()
+        };
+        let input = &mut self.input;
+        let acl = || match head & ITEM_SAME_ACL {
+            0 => interner.acl(input.long()?),
+            _ => before?.acl().cloned(),
+        };
+        let entry = entry_from(head & ITEM_KIND, location, acl)?;
+        let stored = Stored { entry, changed };
+        self.before = Some(stored.clone());
+        Some((mailbox, stored))
+    }
+}

@@ -1,0 +1,208 @@
+//! Reading a snapshot back.
+
+use std::io;
+use std::sync::Arc;
+
+use crate::Version;
+use crate::digest::Digester;
+use crate::file::{File, read_full};
+use crate::history::History;
+use crate::intern::Interner;
+use crate::log::segment::{BadHeader, HEADER_BYTES_MAX};
+use crate::snapshot::format::{
+    BLOCK_CONFLICTS, BLOCK_END, BLOCK_ENTRIES, BLOCK_HEADER_LEN, BlockHeader, Header, ItemReader,
+};
+
+/// Why a snapshot can't be used.
+#[derive(Debug)]
+pub(crate) enum BadSnapshot {
+    /// It can't be read.
+    Io(io::Error),
+    /// It was written by a later version of this program.
+    Format(u32),
+    /// It is not what was written.
+    Damaged { offset: u64, what: &'static str },
+}
+
+impl From<io::Error> for BadSnapshot {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// Reads the header only.
+pub(crate) fn read_header(file: &dyn File) -> Result<(Header, usize), BadSnapshot> {
+    let mut octets = vec![0; HEADER_BYTES_MAX];
+    let filled = read_full(file, &mut octets, 0)?;
+    octets.truncate(filled);
+    Header::decode(&octets).map_err(|bad| match bad {
+        BadHeader::Format(version) => BadSnapshot::Format(version),
+        BadHeader::Damaged => damaged(0, "header is damaged"),
+    })
+}
+
+/// Reads the list, and makes sure that it is the one that was written. Its history is empty.
+pub(crate) fn read(file: &dyn File, interner: &mut Interner) -> Result<Version, BadSnapshot> {
+    let (header, len) = read_header(file)?;
+    let mut loading = Loading {
+        digester: Digester::new(&header.lineage),
+        version: Version {
+            sequence: header.sequence,
+            history: History::starting_after(header.sequence),
+            log: header.log,
+            ..Version::empty(Arc::clone(&header.lineage))
+        },
+        conflicts: 0,
+        interner,
+    };
+    let mut blocks = Blocks {
+        file,
+        offset: u64::try_from(len).unwrap_or_default(),
+        number: 0,
+        octets: Vec::new(),
+    };
+    loop {
+        let offset = blocks.offset;
+        let block = blocks.next()?;
+        if block.kind == BLOCK_END {
+            break;
+        }
+        let items = blocks.items(block);
+        let loaded = loading.block(block, items);
+        loaded.map_err(|what| damaged(offset, what))?;
+    }
+    if file.len()? != blocks.offset {
+        return Err(damaged(blocks.offset, "something follows the last block"));
+    }
+    loading.finish(&header).map_err(|what| damaged(0, what))
+}
+
+fn damaged(offset: u64, what: &'static str) -> BadSnapshot {
+    BadSnapshot::Damaged { offset, what }
+}
+
+struct Blocks<'a> {
+    file: &'a dyn File,
+    offset: u64,
+    number: u32,
+    octets: Vec<u8>,
+}
+
+impl Blocks<'_> {
+    fn next(&mut self) -> Result<BlockHeader, BadSnapshot> {
+        let offset = self.offset;
+        self.octets.resize(BLOCK_HEADER_LEN, 0);
+        self.fill(0, offset)?;
+        let header = BlockHeader::decode(&self.octets);
+        let header = header.ok_or_else(|| damaged(offset, "block header is damaged"))?;
+        self.octets.resize(BLOCK_HEADER_LEN + header.len + 4, 0);
+        self.fill(BLOCK_HEADER_LEN, offset)?;
+        let checked = self.octets.split_last_chunk::<4>();
+        let intact = checked
+            .is_some_and(|(content, crc)| crc32fast::hash(content) == u32::from_be_bytes(*crc));
+        if !intact || header.number != self.number {
+            return Err(damaged(offset, "block is damaged"));
+        }
+        self.number += 1;
+        self.offset += u64::try_from(self.octets.len()).unwrap_or_default();
+        Ok(header)
+    }
+
+    fn items(&self, header: BlockHeader) -> &[u8] {
+        let items = BLOCK_HEADER_LEN..BLOCK_HEADER_LEN + header.len;
+        self.octets.get(items).unwrap_or_default()
+    }
+
+    /// Fills the octets from `from` on, with what stands at `offset + from`.
+    fn fill(&mut self, from: usize, offset: u64) -> Result<(), BadSnapshot> {
+        let rest = self.octets.get_mut(from..).unwrap_or_default();
+        let at = offset + u64::try_from(from).unwrap_or_default();
+        if read_full(self.file, rest, at)? == rest.len() {
+            Ok(())
+        } else {
+            Err(damaged(offset, "file ends within a block"))
+        }
+    }
+}
+
+struct Loading<'a> {
+    version: Version,
+    digester: Digester,
+    interner: &'a mut Interner,
+    conflicts: u64,
+}
+
+impl Loading<'_> {
+    fn block(&mut self, header: BlockHeader, items: &[u8]) -> Result<(), &'static str> {
+        let mut items = ItemReader::new(items);
+        for _ in 0..header.items {
+            let item = items.read(self.interner);
+            let (mailbox, stored) = item.ok_or("block holds a damaged entry")?;
+            if stored.changed > self.version.sequence {
+                return Err("block holds an entry from after the snapshot");
+            }
+            match header.kind {
+                BLOCK_ENTRIES => {
+                    if self
+                        .version
+                        .apply(&mut self.digester, &mailbox, Some(stored))
+                        .is_some()
+                    {
+                        return Err("block holds an entry twice");
+                    }
+                }
+                BLOCK_CONFLICTS => {
+                    self.version.keep_conflict(&mailbox, &stored);
+                    self.conflicts += 1;
+                }
+                _ => return Err("block is of an unknown kind"),
+            }
+        }
+        if items.is_at_end() {
+            Ok(())
+        } else {
+            Err("block holds more than it says")
+        }
+    }
+
+    fn finish(self, header: &Header) -> Result<Version, &'static str> {
+        let Self {
+            version, conflicts, ..
+        } = self;
+        let agrees = version.count() == header.count && version.root == header.root;
+        if !agrees || conflicts != header.conflicts {
+            return Err("content does not add up to the header's count and root");
+        }
+        Ok(version)
+    }
+}
+
+/// What a fuzzer's octets are read as.
+pub(crate) struct Octets(pub(crate) Vec<u8>);
+
+impl File for Octets {
+    fn len(&self) -> io::Result<u64> {
+        Ok(u64::try_from(self.0.len()).unwrap_or(u64::MAX))
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let offset = usize::try_from(offset).unwrap_or(usize::MAX);
+        let rest = self.0.get(offset..).unwrap_or_default();
+        let len = rest.len().min(buffer.len());
+        let (head, _) = buffer.split_at_mut(len);
+        head.copy_from_slice(rest.get(..len).unwrap_or_default());
+        Ok(len)
+    }
+
+    fn write_at(&mut self, _: &[u8], _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+
+    fn set_len(&mut self, _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

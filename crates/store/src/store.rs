@@ -1,0 +1,305 @@
+//! The handle that everybody holds.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread;
+
+use arc_swap::ArcSwap;
+use proto::Refusal;
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::error;
+
+use crate::draft::Judge;
+use crate::error::{EditError, OpenError};
+use crate::feed::{Feed, Feeds};
+use crate::file::FileSystem;
+use crate::recover::{self, OpenReport, Recovered};
+use crate::rules::{Answer, Batch, Rules};
+use crate::snapshot::Snapshotter;
+use crate::writer::{Command, Job, Parts, Writer};
+use crate::{Origin, Sequence, StoreConfig, Version};
+
+/// What can be done with the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Health {
+    /// It can be written.
+    Writable,
+    /// The last group could not be written (a full disk): edits get NO, each group tries again.
+    Full,
+    /// A group could not be made durable: edits get NO until a restart.
+    Failed,
+}
+
+/// What the writer shares with everybody.
+pub(crate) struct Shared {
+    pub(crate) current: ArcSwap<Version>,
+    watch: watch::Receiver<Sequence>,
+    ended: watch::Sender<bool>,
+    pub(crate) feeds: Arc<Feeds>,
+    health: AtomicU8,
+    /// Octets of log since the start.
+    pub(crate) log_bytes: AtomicU64,
+    /// The same at the last snapshot.
+    pub(crate) snapshot_at: AtomicU64,
+    /// Length of the last snapshot.
+    pub(crate) snapshot_len: AtomicU64,
+}
+
+impl Shared {
+    fn new(version: Version, watch: watch::Receiver<Sequence>, replayed_bytes: u64) -> Self {
+        Self {
+            watch,
+            ended: watch::Sender::new(false),
+            current: ArcSwap::from_pointee(version),
+            feeds: Arc::default(),
+            health: AtomicU8::new(0),
+            log_bytes: AtomicU64::new(replayed_bytes),
+            snapshot_at: AtomicU64::new(0),
+            snapshot_len: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn health(&self) -> Health {
+        health_from(self.health.load(Ordering::Acquire))
+    }
+
+    /// Returns the health before.
+    pub(crate) fn set_health(&self, health: Health) -> Health {
+        let number = match health {
+            Health::Writable => 0,
+            Health::Full => 1,
+            Health::Failed => 2,
+        };
+        health_from(self.health.swap(number, Ordering::AcqRel))
+    }
+
+    /// Octets of log that no snapshot covers.
+    pub(crate) fn uncovered_bytes(&self) -> u64 {
+        let written = self.log_bytes.load(Ordering::Relaxed);
+        written.saturating_sub(self.snapshot_at.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn snapshot_due(&self, config: &StoreConfig) -> bool {
+        let len = self.snapshot_len.load(Ordering::Relaxed);
+        self.uncovered_bytes() >= config.snapshot_every_bytes.max(len)
+    }
+}
+
+fn health_from(number: u8) -> Health {
+    match number {
+        0 => Health::Writable,
+        1 => Health::Full,
+        _ => Health::Failed,
+    }
+}
+
+/// A store in use. Clones are handles to the same one; when the last is gone it stops.
+#[derive(Clone)]
+pub struct Store {
+    shared: Arc<Shared>,
+    queue: mpsc::Sender<Command>,
+}
+
+/// A store whose threads the caller plays, step by step.
+#[derive(Debug)]
+pub struct Stepped {
+    /// The handle.
+    pub store: Store,
+    /// Makes groups of what is queued.
+    pub writer: Writer,
+    /// Writes snapshots.
+    pub snapshotter: Snapshotter,
+    /// What was found at the start.
+    pub report: OpenReport,
+}
+
+impl Store {
+    /// Opens the store in a directory, or creates one there: takes its lock, recovers the list and
+    /// starts a thread for the writer and one for snapshots.
+    pub fn open(
+        fs: impl FileSystem,
+        dir: &Path,
+        config: StoreConfig,
+        rules: Box<dyn Rules>,
+    ) -> Result<(Self, OpenReport), OpenError> {
+        let (parts, wakes) = prepare(Arc::new(fs), dir, config, rules)?;
+        let Stepped {
+            store,
+            writer,
+            snapshotter,
+            report,
+        } = parts;
+        let io = |source| OpenError::Io {
+            what: "can't start threads for",
+            path: dir.to_owned(),
+            source,
+        };
+        let snapshots = thread::Builder::new().name("store-snapshot".into());
+        let snapshots = snapshots
+            .spawn(move || snapshotter.run(&wakes))
+            .map_err(io)?;
+        let thread = thread::Builder::new().name("store-writer".into());
+        let shared = Arc::clone(&store.shared);
+        thread
+            .spawn(move || run(writer, snapshots, &shared))
+            .map_err(io)?;
+        Ok((store, report))
+    }
+
+    /// As [`Store::open`], without threads.
+    pub fn open_stepped(
+        fs: Arc<dyn FileSystem>,
+        dir: &Path,
+        config: StoreConfig,
+        rules: Box<dyn Rules>,
+    ) -> Result<Stepped, OpenError> {
+        Ok(prepare(fs, dir, config, rules)?.0)
+    }
+
+    /// The list as it is now.
+    pub fn current(&self) -> Arc<Version> {
+        self.shared.current.load_full()
+    }
+
+    /// Tells the sequence of each version as it is published.
+    pub fn watch(&self) -> watch::Receiver<Sequence> {
+        self.shared.watch.clone()
+    }
+
+    /// Whether the log can be written.
+    pub fn health(&self) -> Health {
+        self.shared.health()
+    }
+
+    /// Has edits decided and made durable, in order; one answer for each. Waits while the writer's
+    /// queue is full. Once the edits are queued they are carried out even if this future is dropped.
+    pub async fn edit(&self, batch: Batch) -> Result<Vec<Answer>, EditError> {
+        self.ask(|reply| Command::Edit(Job::new(batch, reply)))
+            .await
+    }
+
+    /// Declares all conflicts settled: the end of a recovery.
+    pub async fn forget_conflicts(&self, origin: Origin) -> Result<Answer, EditError> {
+        self.ask(|reply| Command::ForgetConflicts { origin, reply })
+            .await
+    }
+
+    /// Leaves the history for a new epoch, because others may have continued the old one. Returns
+    /// the first version of the new epoch, or the disk's NO.
+    pub async fn new_epoch(&self) -> Result<Result<Arc<Version>, Refusal>, EditError> {
+        self.ask(|reply| Command::NewEpoch { reply }).await
+    }
+
+    /// A cursor behind `from`. With a version's own sequence it also holds the history that a dump
+    /// of this version must be followed by.
+    pub fn feed(&self, from: Sequence) -> Feed {
+        Feed::new(Arc::clone(&self.shared), self.watch(), from)
+    }
+
+    /// Carries out what is queued, writes a snapshot if much would have to be replayed, and gives
+    /// the lock back. Waits for the threads; other
+    /// and later requests get [`EditError::Stopped`].
+    pub async fn shutdown(self) {
+        drop(self.queue.send(Command::Stop).await);
+        let mut ended = self.shared.ended.subscribe();
+        // The sender is part of what this handle holds, so there is no other way to end.
+        drop(ended.wait_for(|&ended| ended).await);
+    }
+
+    async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<T, EditError>>) -> Command,
+    ) -> Result<T, EditError> {
+        let (reply, answer) = oneshot::channel();
+        let sent = self.queue.send(command(reply)).await;
+        sent.map_err(|_| EditError::Stopped)?;
+        answer.await.unwrap_or(Err(EditError::Stopped))
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store")
+            .field("current", &self.current())
+            .finish_non_exhaustive()
+    }
+}
+
+fn prepare(
+    fs: Arc<dyn FileSystem>,
+    dir: &Path,
+    config: StoreConfig,
+    rules: Box<dyn Rules>,
+) -> Result<(Stepped, Receiver<()>), OpenError> {
+    let Recovered {
+        version,
+        log,
+        lock,
+        digester,
+        interner,
+        snapshots,
+        report,
+    } = recover::open(&fs, dir, &config)?;
+    let sequences = watch::Sender::new(version.sequence);
+    let watch = sequences.subscribe();
+    let shared = Arc::new(Shared::new(version, watch, report.replayed_bytes));
+    let (sender, queue) = mpsc::channel(config.queue_batches_max.max(1));
+    let (wake, wakes) = sync_channel(1);
+    let snapshotter = Snapshotter::new(
+        Arc::clone(&shared),
+        fs,
+        PathBuf::from(dir),
+        config.clone(),
+        snapshots,
+    );
+    let writer = Writer::new(Parts {
+        shared: Arc::clone(&shared),
+        queue,
+        sequences,
+        judge: Judge {
+            rules,
+            digester,
+            interner,
+        },
+        log,
+        lock,
+        config,
+        snapshots: wake,
+    });
+    let store = Store {
+        shared,
+        queue: sender,
+    };
+    let stepped = Stepped {
+        store,
+        writer,
+        snapshotter,
+        report,
+    };
+    Ok((stepped, wakes))
+}
+
+/// The writer's thread. A writer that fails in a way nobody foresaw must not leave a process behind
+/// that looks alive: its panic ends the process.
+fn run(mut writer: Writer, snapshots: thread::JoinHandle<()>, shared: &Shared) {
+    let guard = AbortOnPanic;
+    writer.run();
+    let lock = writer.into_lock();
+    if snapshots.join().is_err() {
+        error!("the store's snapshot thread has panicked");
+    }
+    drop(lock);
+    std::mem::forget(guard);
+    shared.ended.send_replace(true);
+}
+
+struct AbortOnPanic;
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        error!("the store's writer has panicked");
+        std::process::abort();
+    }
+}
