@@ -1,5 +1,8 @@
 //! Real Cyrus programs, each with a configuration of its own and none of the system's.
 
+mod backend;
+mod slave;
+
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
@@ -8,11 +11,12 @@ use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 
+pub use backend::Backend;
+pub use slave::Slave;
+
 use crate::account::Account;
 use crate::process::Process;
 use crate::programs::package_file;
-use crate::scratch::Scratch;
-use crate::wire::Wire;
 
 /// One Cyrus installation: a directory with an imapd.conf, passwords and databases.
 #[derive(Debug)]
@@ -167,60 +171,6 @@ impl Node {
             .current_dir(&self.directory);
         self.account.enter(&mut command);
         Process::start(command, &self.directory.join("log.txt"))
-    }
-}
-
-/// A real frontend: a Cyrus `mupdate` that follows a master.
-#[derive(Debug)]
-pub struct Slave {
-    node: Node,
-    port: u16,
-    process: Option<Process>,
-    _scratch: Scratch,
-}
-
-impl Slave {
-    /// Makes a slave of the master on `master_port`, asking again every two seconds; it does not run yet.
-    pub fn make(master_port: u16) -> Result<Self> {
-        let scratch = Scratch::new()?;
-        let server = format!("127.0.0.1:{master_port}");
-        let node = Node::make(
-            scratch.path(),
-            "slave.murder.test",
-            &[
-                ("mupdate_server", &server),
-                ("mupdate_username", ADMIN),
-                ("mupdate_authname", ADMIN),
-                ("mupdate_password", PASSWORD),
-                ("mupdate_retry_delay", "2"),
-            ],
-        )?;
-        node.prepare()?;
-        Ok(Self {
-            node,
-            port: crate::ports::free_port()?,
-            process: None,
-            _scratch: scratch,
-        })
-    }
-
-    /// Starts it.
-    pub fn start(&mut self) -> Result<()> {
-        self.process = Some(self.node.serve("mupdate", &[], self.port)?);
-        Ok(())
-    }
-
-    /// Kills it; its database stays.
-    pub fn kill(&mut self) -> Result<()> {
-        self.process
-            .take()
-            .context("the slave does not run")?
-            .kill()
-    }
-
-    /// Logs in. Fails while the slave has no complete list, since it then gives no greeting.
-    pub fn logged_in(&self) -> Result<Wire> {
-        Wire::logged_in(self.port, ADMIN, PASSWORD)
     }
 }
 

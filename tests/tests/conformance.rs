@@ -4,6 +4,7 @@
 //! are replayed against our master, with the differences below.
 
 use anyhow::{Context as _, Result, ensure};
+use mupdate_tests::account::Account;
 use mupdate_tests::certificates::Certificates;
 use mupdate_tests::cyrus::ADMIN;
 use mupdate_tests::master::{Master, Program};
@@ -154,10 +155,8 @@ fn run(number: &str, mechanisms: &str, tls: bool, options: &[(&str, &str)]) -> R
         options.push(("tls_server_key", key));
         options.push(("tls_client_ca_file", authority));
     }
-    let master = Master::make(program, &options)?;
-    master.node().account().give(scratch.path())?;
-    let mut master = master;
-    master.launch()?;
+    Account::of_cyrus()?.give(scratch.path())?;
+    let master = Master::start(program, &options)?;
 
     let masks = Masks {
         mechanisms: mechanisms.split(' ').map(str::to_owned).collect(),

@@ -1,0 +1,149 @@
+//! kill -9 under write load: what was answered with OK is there afterwards, and nothing that nobody wrote.
+
+use std::collections::BTreeMap;
+use std::thread::{scope, sleep};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use mupdate_tests::listing::{Known, Listing};
+use mupdate_tests::master::{Master, Program};
+use mupdate_tests::wire::Wire;
+
+/// What one mailbox may be after a crash: the last acknowledged state first, then what was asked for since.
+type Model = BTreeMap<String, Vec<Option<Known>>>;
+
+const KILLS: u32 = 200;
+const WRITERS: u32 = 4;
+const NAMES_PER_WRITER: u32 = 40;
+/// Edits of one writer without an answer.
+const WINDOW: usize = 16;
+
+#[test]
+fn every_acknowledged_edit_survives() -> Result<()> {
+    let mut master = Master::make(Program::Ours, &[])?;
+    let mut model = Model::new();
+    let mut acknowledged = 0;
+    for round in 0..KILLS {
+        master
+            .launch()
+            .with_context(|| format!("start after {round} kills"))?;
+        let shown = master.logged_in()?.listing("LIST")?;
+        settle(&mut model, &shown)
+            .with_context(|| format!("after {round} kills; log:\n{}", master.log_tail()))?;
+        let (after, edits) = write_until_killed(&mut master, round, &model)?;
+        model = after;
+        acknowledged += edits;
+    }
+    master.launch()?;
+    settle(&mut model, &master.logged_in()?.listing("LIST")?)?;
+    master.stop()?;
+    // Without edits in most rounds this test would say nothing.
+    ensure!(
+        acknowledged > u64::from(KILLS) * 10,
+        "only {acknowledged} edits were acknowledged"
+    );
+    Ok(())
+}
+
+/// Every mailbox must be in one of its possible states; which one it is, is what counts from here on.
+fn settle(model: &mut Model, shown: &Listing) -> Result<()> {
+    for (name, states) in &mut *model {
+        let now = shown.0.get(name).cloned();
+        ensure!(
+            states.contains(&now),
+            "{name} is {now:?}, which is none of {states:?}"
+        );
+        *states = vec![now];
+    }
+    for name in shown.0.keys() {
+        ensure!(model.contains_key(name), "{name} was never written");
+    }
+    Ok(())
+}
+
+fn write_until_killed(master: &mut Master, round: u32, model: &Model) -> Result<(Model, u64)> {
+    let wires = (0..WRITERS)
+        .map(|_| master.logged_in())
+        .collect::<Result<Vec<_>>>()?;
+    scope(|scope| {
+        let writers: Vec<_> = wires
+            .into_iter()
+            .zip(0..)
+            .map(|(wire, writer)| {
+                let prefix = format!("user.w{writer}.");
+                let own = |(name, states): (&String, &Vec<_>)| (name.clone(), states.clone());
+                let own = model
+                    .iter()
+                    .filter(|(name, _)| name.starts_with(&prefix))
+                    .map(own)
+                    .collect();
+                scope.spawn(move || write(wire, &prefix, round, own))
+            })
+            .collect();
+        sleep(Duration::from_millis(rand::random_range(5..80)));
+        master.kill()?;
+        let (mut after, mut acknowledged) = (Model::new(), 0);
+        for writer in writers {
+            let Ok(written) = writer.join() else {
+                bail!("a writer panicked")
+            };
+            let (own, edits) = written?;
+            after.extend(own);
+            acknowledged += edits;
+        }
+        Ok((after, acknowledged))
+    })
+}
+
+/// Writes until the connection ends.
+fn write(mut wire: Wire, prefix: &str, round: u32, mut model: Model) -> Result<(Model, u64)> {
+    let mut waiting = std::collections::VecDeque::new();
+    let mut acknowledged = 0;
+    for number in 0_u64.. {
+        let name = format!("{prefix}{}", rand::random_range(0..NAMES_PER_WRITER));
+        // Every state that is ever written is another one.
+        let location = format!("be{round}!p{number}");
+        let (command, state) = match rand::random_range(0..8) {
+            0 => (format!("DELETE \"{name}\""), None),
+            _ => {
+                let acl = format!("owner\tlrs\tn{number}\tl\t");
+                let command = format!("ACTIVATE \"{name}\" \"{location}\" \"{acl}\"");
+                (command, Some(Known::Active(location, acl)))
+            }
+        };
+        model
+            .entry(name.clone())
+            .or_insert_with(|| vec![None])
+            .push(state.clone());
+        if wire
+            .send(format!("E{number} {command}\r\n").as_bytes())
+            .is_err()
+        {
+            return Ok((model, acknowledged));
+        }
+        waiting.push_back((number, name, state));
+        if waiting.len() < WINDOW {
+            continue;
+        }
+        // A connection that is cut in the middle of an answer acknowledges nothing.
+        let Ok(Some(answer)) = wire.response() else {
+            return Ok((model, acknowledged));
+        };
+        let Some((number, name, state)) = waiting.pop_front() else {
+            continue;
+        };
+        ensure!(
+            answer.ends(&format!("E{number}")) && answer.word == "OK",
+            "answered {answer:?}"
+        );
+        acknowledged += 1;
+        let states = model.get_mut(&name).context("an edit that was not noted")?;
+        // What was asked for before this edit is over; what came after it may have happened as well.
+        let at = states
+            .iter()
+            .position(|other| *other == state)
+            .context("a state that was not noted")?;
+        states.drain(..at);
+    }
+    Ok((model, acknowledged))
+}
