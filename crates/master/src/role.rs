@@ -1,0 +1,161 @@
+//! What a master's sessions may do and see.
+
+use std::sync::Arc;
+
+use proto::{Edit, EditKind, MailboxName, Refusal};
+use server::{Asker, Role};
+use store::Stored;
+
+use crate::{Murder, Recovery};
+
+/// The master's side of a session.
+#[derive(Debug)]
+pub struct MasterRole {
+    murder: Murder,
+    recovery: Arc<Recovery>,
+}
+
+impl MasterRole {
+    /// A master of this kind of murder.
+    pub fn new(murder: Murder, recovery: Arc<Recovery>) -> Self {
+        Self { murder, recovery }
+    }
+}
+
+impl Role for MasterRole {
+    fn may_stream(&self) -> bool {
+        !self.recovery.is_on()
+    }
+
+    /// In recovery a backend may say what it has (ACTIVATE) and withdraw what is its own (DELETE, once
+    /// it has listed its host); it may not claim a name, since nobody knows who has it.
+    fn admit(&self, asker: &Asker, edit: &Edit, current: Option<&Stored>) -> Result<(), Refusal> {
+        if !self.recovery.is_on() {
+            return Ok(());
+        }
+        match edit.kind {
+            EditKind::Activate { .. } => Ok(()),
+            EditKind::Reserve { .. } | EditKind::Deactivate { .. } => Err(Refusal::InRecovery),
+            EditKind::Delete => match current {
+                Some(stored) if !asker.has_listed(stored.entry.location().server()) => {
+                    Err(Refusal::InRecovery)
+                }
+                Some(_) | None => Ok(()),
+            },
+        }
+    }
+
+    /// `ctl_mboxlist -m` begins with `LIST "<host>!"` and asks FIND only for what it expected there and
+    /// did not see. Shown an entry of its own host it gives up or, over a mere partition, wipes the
+    /// local mailbox; not shown it, it activates the mailbox again, which is what it wants. In
+    /// recovery an entry of another host may be an old one, and would make it wipe as well.
+    fn shows(&self, asker: &Asker, _mailbox: &MailboxName, found: &Stored) -> bool {
+        let reconciling = !asker.listed_hosts.is_empty();
+        let hidden = self.recovery.is_on()
+            || self.murder == Murder::Replicated
+            || asker.has_listed(found.entry.location().server());
+        !(reconciling && hidden)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use proto::{Entry, Location, ReservedBy};
+    use store::{Origin, Sequence};
+
+    fn asker(listed: &[&str]) -> Asker {
+        let mut asker = Asker::new(Origin {
+            identity: "be".into(),
+            peer: "127.0.0.1:1".into(),
+        });
+        listed
+            .iter()
+            .for_each(|prefix| asker.note_list(prefix.as_bytes()));
+        asker
+    }
+
+    fn on(server: &str) -> Stored {
+        let location = Location::try_from(server.as_bytes()).unwrap();
+        Stored {
+            entry: Entry::Reserved {
+                location,
+                by: ReservedBy::Reserve,
+            },
+            changed: Sequence::default(),
+        }
+    }
+
+    fn name() -> MailboxName {
+        MailboxName::try_from(b"user.x".as_slice()).unwrap()
+    }
+
+    #[test]
+    fn find_hides_a_reconciling_hosts_own_entries() {
+        let role = MasterRole::new(Murder::Standard, Arc::new(Recovery::off()));
+        assert!(role.shows(&asker(&[]), &name(), &on("be1!p")));
+        assert!(role.shows(&asker(&["be2!"]), &name(), &on("be1!p")));
+        assert!(!role.shows(&asker(&["be1!"]), &name(), &on("be1!p")));
+        assert!(!role.shows(&asker(&["be1!"]), &name(), &on("be1")));
+    }
+
+    #[test]
+    fn find_hides_everything_from_a_replica_and_in_recovery() {
+        let replicated = MasterRole::new(Murder::Replicated, Arc::new(Recovery::off()));
+        assert!(replicated.shows(&asker(&[]), &name(), &on("p")));
+        assert!(!replicated.shows(&asker(&["be1!"]), &name(), &on("p")));
+        let recovery = Arc::new(Recovery::off());
+        recovery.begin("test");
+        let role = MasterRole::new(Murder::Standard, recovery);
+        assert!(role.shows(&asker(&[]), &name(), &on("be1!p")));
+        assert!(!role.shows(&asker(&["be2!"]), &name(), &on("be1!p")));
+    }
+
+    #[test]
+    fn recovery_lets_backends_push_and_nothing_else() {
+        let recovery = Arc::new(Recovery::off());
+        let role = MasterRole::new(Murder::Standard, Arc::clone(&recovery));
+        let edit = |kind| Edit {
+            mailbox: name(),
+            kind,
+        };
+        let location = Location::try_from(b"be1!p".as_slice()).unwrap();
+        let acl = proto::Acl::try_from(b"".as_slice()).unwrap();
+        let reserve = edit(EditKind::Reserve {
+            location: location.clone(),
+        });
+        let deactivate = edit(EditKind::Deactivate {
+            location: location.clone(),
+        });
+        let activate = edit(EditKind::Activate { location, acl });
+        let delete = edit(EditKind::Delete);
+        assert!(role.may_stream() && role.admit(&asker(&[]), &reserve, None).is_ok());
+
+        recovery.begin("test");
+        assert!(!role.may_stream());
+        let refused = Err(Refusal::InRecovery);
+        assert_eq!(role.admit(&asker(&["be1!"]), &reserve, None), refused);
+        assert_eq!(
+            role.admit(&asker(&["be1!"]), &deactivate, Some(&on("be1!p"))),
+            refused
+        );
+        assert_eq!(
+            role.admit(&asker(&[]), &activate, Some(&on("be2!p"))),
+            Ok(())
+        );
+        assert_eq!(
+            role.admit(&asker(&[]), &delete, Some(&on("be1!p"))),
+            refused
+        );
+        assert_eq!(
+            role.admit(&asker(&["be2!"]), &delete, Some(&on("be1!p"))),
+            refused
+        );
+        assert_eq!(
+            role.admit(&asker(&["be1!"]), &delete, Some(&on("be1!p"))),
+            Ok(())
+        );
+        assert_eq!(role.admit(&asker(&["be1!"]), &delete, None), Ok(()));
+    }
+}

@@ -1,0 +1,102 @@
+//! Pages of dumps and lists: a walk over one version, a page at a time.
+
+use std::sync::Arc;
+
+use proto::codec::{Tag, encode};
+use proto::{Entry, MailboxName};
+use store::{HostFilter, Version};
+
+/// A page is full at this many octets.
+pub(crate) const PAGE_BYTES: usize = 256 * 1024;
+/// A page ends after this many entries looked at, so that a LIST that matches little does not
+/// keep a thread of the pool from the others.
+const PAGE_ENTRIES_MAX: usize = 32 * 1024;
+
+/// Which entries are wanted.
+#[derive(Debug, Clone)]
+pub(crate) enum Wanted {
+    /// LIST without a prefix, UPDATE without hosts.
+    All,
+    /// LIST with a prefix of the location, octet-wise (Cyrus: `cmd_list`).
+    LocationPrefix(Arc<[u8]>),
+    /// UPDATE with hosts: the location's server is one of them (Cyrus: PARTIAL-UPDATE).
+    Hosts(HostFilter),
+}
+
+impl Wanted {
+    /// The hosts of a partial update.
+    pub(crate) fn hosts(&self) -> Option<&HostFilter> {
+        match self {
+            Self::Hosts(hosts) => Some(hosts),
+            Self::All | Self::LocationPrefix(_) => None,
+        }
+    }
+
+    pub(crate) fn includes(&self, entry: &Entry) -> bool {
+        match self {
+            Self::All => true,
+            Self::LocationPrefix(prefix) => entry.location().as_bytes().starts_with(prefix),
+            Self::Hosts(hosts) => hosts.matches(entry.location()),
+        }
+    }
+}
+
+/// One page of lines, and where the next begins.
+pub(crate) struct Page {
+    pub(crate) bytes: Vec<u8>,
+    /// Where to go on: after this name. `None` when the list has been walked to its end.
+    pub(crate) next: Option<MailboxName>,
+    /// The last mailbox in the page.
+    pub(crate) last: Option<MailboxName>,
+}
+
+/// Encodes the page of `version` that follows `after`, in key order, under `tag`.
+pub(crate) fn page(
+    version: &Version,
+    after: Option<&MailboxName>,
+    wanted: &Wanted,
+    tag: &Tag,
+) -> Page {
+    let mut page = Page {
+        bytes: Vec::with_capacity(PAGE_BYTES + 1024),
+        next: None,
+        last: None,
+    };
+    for (seen, (mailbox, stored)) in version.after(after).enumerate() {
+        if wanted.includes(&stored.entry) {
+            encode::entry_line(&mut page.bytes, tag, mailbox, &stored.entry);
+            page.last = Some(mailbox.clone());
+        }
+        if page.bytes.len() >= PAGE_BYTES || seen + 1 >= PAGE_ENTRIES_MAX {
+            page.next = Some(mailbox.clone());
+            break;
+        }
+    }
+    page
+}
+
+/// The wanted names of `version` in plain octet order, for backends up to Cyrus 3.4, whose
+/// `ctl_mboxlist -m` walks their own list that way.
+pub(crate) fn names_in_octet_order(version: &Version, wanted: &Wanted) -> Vec<MailboxName> {
+    let matching = version
+        .after(None)
+        .filter(|(_, stored)| wanted.includes(&stored.entry));
+    let mut names: Vec<MailboxName> = matching.map(|(mailbox, _)| mailbox.clone()).collect();
+    names.sort_by_cached_key(MailboxName::to_vec);
+    names
+}
+
+/// Encodes the current entries of some names, in the order given, until a page is full. Returns the
+/// lines and how many names they cover.
+pub(crate) fn lines_of(version: &Version, names: &[MailboxName], tag: &Tag) -> (Vec<u8>, usize) {
+    let mut bytes = Vec::new();
+    for (covered, mailbox) in names.iter().enumerate() {
+        if bytes.len() >= PAGE_BYTES {
+            return (bytes, covered);
+        }
+        if let Some(stored) = version.get(mailbox) {
+            encode::entry_line(&mut bytes, tag, mailbox, &stored.entry);
+        }
+    }
+    (bytes, names.len())
+}

@@ -1,0 +1,193 @@
+//! Accepting connections, within bounds, until told to stop.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use store::Store;
+use thiserror::Error;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{Instrument, debug, info_span, warn};
+use transport::Stream;
+use transport::sasl::Authenticator;
+use transport::tls::TlsServer;
+
+use crate::ServerConfig;
+use crate::planes::DumpPool;
+use crate::role::Role;
+use crate::session;
+use crate::slaves::KnownSlaves;
+use crate::status::Sessions;
+
+/// What a connection gets that finds no place (Cyrus: the same words and one NUL too many).
+const NO_PLACE: &[u8] = b"* BYE \"Server Unable\"\r\n";
+/// How long a refused connection may take to read that.
+const NO_PLACE_TIMEOUT: Duration = Duration::from_secs(1);
+/// Refused connections that are being told so at once; a further one is just closed.
+const REFUSALS_MAX: usize = 64;
+/// Wait after an accept that failed (descriptors or memory ran out).
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// Everything a session needs. Shared by all sessions of a server.
+pub(crate) struct Shared {
+    pub(crate) config: ServerConfig,
+    pub(crate) store: Store,
+    pub(crate) role: Arc<dyn Role>,
+    pub(crate) authenticator: Authenticator,
+    pub(crate) tls: Option<TlsServer>,
+    pub(crate) dump_pool: DumpPool,
+    pub(crate) slaves: KnownSlaves,
+    pub(crate) sessions: Sessions,
+    pub(crate) stop: CancellationToken,
+    pub(crate) pinned_dumps: AtomicUsize,
+}
+
+/// A MUPDATE server: the parts it is made of.
+pub struct Server {
+    /// Settings.
+    pub config: ServerConfig,
+    /// The list.
+    pub store: Store,
+    /// Master or slave.
+    pub role: Arc<dyn Role>,
+    /// Who may log in, and how.
+    pub authenticator: Authenticator,
+    /// Certificate and key; without them STARTTLS is not offered.
+    pub tls: Option<TlsServer>,
+    /// Where lists are walked.
+    pub dump_pool: DumpPool,
+    /// What slaves have proven to hold.
+    pub slaves: KnownSlaves,
+    /// Who is connected.
+    pub sessions: Sessions,
+}
+
+/// A bound address.
+#[derive(Debug)]
+pub struct Listener(TcpListener);
+
+/// Why an address can't be listened on.
+#[derive(Debug, Error)]
+#[error("listen on {address}: {cause}")]
+pub struct BindError {
+    /// The address as given.
+    pub address: String,
+    /// What the system said.
+    pub cause: io::Error,
+}
+
+impl Listener {
+    /// Binds every address that `address` (`HOST:PORT`) resolves to.
+    pub async fn bind(address: &str) -> Result<Vec<Self>, BindError> {
+        let failed = |cause| BindError {
+            address: address.to_owned(),
+            cause,
+        };
+        let addresses: Vec<SocketAddr> = tokio::net::lookup_host(address)
+            .await
+            .map_err(failed)?
+            .collect();
+        let mut bound = Vec::new();
+        for address in addresses {
+            bound.push(Self(TcpListener::bind(address).await.map_err(failed)?));
+        }
+        if bound.is_empty() {
+            return Err(failed(io::ErrorKind::AddrNotAvailable.into()));
+        }
+        Ok(bound)
+    }
+
+    /// The address, with the port the system chose where none was given.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+}
+
+impl Server {
+    /// Serves connections until `stop`, then ends the sessions and returns when the last is gone. A
+    /// slave in a dump is cut off without a word, since a BYE would make it delete what it has.
+    pub async fn run(self, listeners: Vec<Listener>, stop: CancellationToken) {
+        let tasks = TaskTracker::new();
+        let shared = Arc::new(Shared {
+            config: self.config,
+            store: self.store,
+            role: self.role,
+            authenticator: self.authenticator,
+            tls: self.tls,
+            dump_pool: self.dump_pool,
+            slaves: self.slaves,
+            sessions: self.sessions,
+            stop: stop.clone(),
+            pinned_dumps: AtomicUsize::new(0),
+        });
+        let refusals = Arc::new(AtomicUsize::new(0));
+        for listener in listeners {
+            let acceptor = Acceptor {
+                shared: Arc::clone(&shared),
+                tasks: tasks.clone(),
+                refusals: Arc::clone(&refusals),
+            };
+            tasks.spawn(acceptor.run(listener));
+        }
+        stop.cancelled().await;
+        tasks.close();
+        tasks.wait().await;
+    }
+}
+
+struct Acceptor {
+    shared: Arc<Shared>,
+    tasks: TaskTracker,
+    refusals: Arc<AtomicUsize>,
+}
+
+impl Acceptor {
+    async fn run(self, listener: Listener) {
+        loop {
+            let accepted = tokio::select! {
+                () = self.shared.stop.cancelled() => return,
+                accepted = listener.0.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, peer)) => self.admit(stream, peer),
+                Err(cause) => {
+                    warn!(%cause, "accept failed");
+                    sleep(ACCEPT_RETRY).await;
+                }
+            }
+        }
+    }
+
+    fn admit(&self, stream: TcpStream, peer: SocketAddr) {
+        let full = self.shared.sessions.len() >= self.shared.config.connections_max;
+        if full && !self.shared.sessions.evict_one() {
+            debug!(%peer, "no place for another connection");
+            self.refuse(stream);
+            return;
+        }
+        let registered = self.shared.sessions.open(peer);
+        let span = info_span!("session", number = registered.number(), %peer, user = tracing::field::Empty);
+        let stream = Stream::from_tcp(stream);
+        self.tasks
+            .spawn(session::run(Arc::clone(&self.shared), registered, stream).instrument(span));
+    }
+
+    fn refuse(&self, mut stream: TcpStream) {
+        if self.refusals.fetch_add(1, Ordering::Relaxed) >= REFUSALS_MAX {
+            self.refusals.fetch_sub(1, Ordering::Relaxed);
+            return;
+        }
+        let refusals = Arc::clone(&self.refusals);
+        self.tasks.spawn(async move {
+            let told = timeout(NO_PLACE_TIMEOUT, stream.write_all(NO_PLACE)).await;
+            refusals.fetch_sub(1, Ordering::Relaxed);
+            debug!(told = matches!(told, Ok(Ok(()))), "connection refused");
+        });
+    }
+}

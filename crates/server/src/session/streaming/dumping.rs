@@ -1,0 +1,132 @@
+//! The dump of UPDATE: pages made by the pool, one ahead of what the socket takes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use proto::MailboxName;
+use proto::codec::Tag;
+use store::Version;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::dump::{self, Page, Wanted};
+use crate::listener::Shared;
+use crate::planes::DumpPool;
+
+/// Dumps that may each hold on to a version of their own.
+const PINNED_DUMPS_MAX: usize = 32;
+/// A version is held on to while it is at most this many changes old.
+const PINNED_CHANGES_MAX: u64 = 200_000;
+
+/// Work that the pool does for a session while the session does something else. Given up with it.
+pub(super) struct Job<T>(AbortOnDropHandle<Option<T>>);
+
+impl<T: Send + 'static> Job<T> {
+    /// Hands the work to the pool, in turn.
+    pub(super) fn start(pool: &DumpPool, work: impl FnOnce() -> T + Send + 'static) -> Self {
+        let pool = pool.clone();
+        Self(AbortOnDropHandle::new(tokio::spawn(async move {
+            pool.run(work).await
+        })))
+    }
+
+    /// What it made; `None` when it failed. May be cancelled and called again, but not once it has
+    /// answered.
+    pub(super) async fn result(&mut self) -> Option<T> {
+        (&mut self.0).await.ok().flatten()
+    }
+}
+
+/// A dump under way.
+pub(super) struct Dump {
+    shared: Arc<Shared>,
+    version: Arc<Version>,
+    wanted: Wanted,
+    tag: Tag,
+    job: Job<Page>,
+    pin: Option<PinnedPlace>,
+}
+
+impl Dump {
+    /// Asks the pool for the first page of `version`.
+    pub(super) fn begin(
+        shared: &Arc<Shared>,
+        version: Arc<Version>,
+        wanted: Wanted,
+        tag: Tag,
+    ) -> Self {
+        let job = page_job(shared, &version, None, &wanted, &tag);
+        let pin = PinnedPlace::take(shared);
+        Self {
+            shared: Arc::clone(shared),
+            version,
+            wanted,
+            tag,
+            job,
+            pin,
+        }
+    }
+
+    /// The page asked for; `None` when the pool could not make it.
+    pub(super) async fn page(&mut self) -> Option<Page> {
+        self.job.result().await
+    }
+
+    /// Asks for the page behind `after`. Where too many versions are held, or this one has grown too
+    /// old, from the current one: the feed goes on from the first version's sequence all the same, so
+    /// what changed meanwhile is said again.
+    pub(super) fn go_on(&mut self, after: MailboxName) {
+        let current = self.shared.store.current();
+        let age = current
+            .sequence()
+            .0
+            .saturating_sub(self.version.sequence().0);
+        if self.pin.is_none() || age > PINNED_CHANGES_MAX {
+            self.version = current;
+            self.pin = None;
+        }
+        self.job = page_job(
+            &self.shared,
+            &self.version,
+            Some(after),
+            &self.wanted,
+            &self.tag,
+        );
+    }
+
+    /// The version that pages are being made of.
+    pub(super) fn version(&self) -> &Version {
+        &self.version
+    }
+}
+
+fn page_job(
+    shared: &Arc<Shared>,
+    version: &Arc<Version>,
+    after: Option<MailboxName>,
+    wanted: &Wanted,
+    tag: &Tag,
+) -> Job<Page> {
+    let (version, wanted, tag) = (Arc::clone(version), wanted.clone(), tag.clone());
+    Job::start(&shared.dump_pool, move || {
+        dump::page(&version, after.as_ref(), &wanted, &tag)
+    })
+}
+
+/// One of the places for dumps that hold on to their version.
+struct PinnedPlace(Arc<Shared>);
+
+impl PinnedPlace {
+    fn take(shared: &Arc<Shared>) -> Option<Self> {
+        let pins: &AtomicUsize = &shared.pinned_dumps;
+        let taken = pins.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |pins| {
+            (pins < PINNED_DUMPS_MAX).then_some(pins + 1)
+        });
+        taken.ok().map(|_| Self(Arc::clone(shared)))
+    }
+}
+
+impl Drop for PinnedPlace {
+    fn drop(&mut self) {
+        self.0.pinned_dumps.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,78 @@
+//! The repair pass behind a dump: endangered names again, as ordinary lines (see `crate::repair`).
+
+use std::sync::Arc;
+
+use proto::MailboxName;
+use store::{Epoch, Sequence, Version};
+use tracing::info;
+
+use super::dumping::Job;
+use crate::listener::Shared;
+use crate::repair::{self, Lacking};
+
+/// Where the repair pass stands.
+pub(super) enum Repair {
+    /// The pool looks for endangered names.
+    Looking(Job<Vec<MailboxName>>),
+    /// They are being sent.
+    Sending(std::vec::IntoIter<MailboxName>),
+    /// All have been sent.
+    Done,
+}
+
+impl Repair {
+    /// Looks for what a slave that was last in step at `proven` may lose in the dump just sent.
+    pub(super) fn look(shared: &Arc<Shared>, proven: Option<(Epoch, Sequence)>) -> Self {
+        let version = shared.store.current();
+        let look = move || repair::endangered(&version, &lacking(&version, proven));
+        Self::Looking(Job::start(&shared.dump_pool, look))
+    }
+
+    pub(super) fn found(&mut self, names: Vec<MailboxName>) {
+        info!(
+            lines = names.len(),
+            "repair pass for names that a Cyrus slave may have lost"
+        );
+        *self = if names.is_empty() {
+            Self::Done
+        } else {
+            Self::Sending(names.into_iter())
+        };
+    }
+
+    /// The next name to send again.
+    pub(super) fn next(&mut self) -> Option<MailboxName> {
+        let Self::Sending(names) = self else {
+            return None;
+        };
+        let next = names.next();
+        if next.is_none() {
+            *self = Self::Done;
+        }
+        next
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        matches!(self, Self::Done)
+    }
+}
+
+/// What the slave may hold that `version` lacks, as far as history tells.
+fn lacking(version: &Version, proven: Option<(Epoch, Sequence)>) -> Lacking {
+    let history = version.history();
+    let deleted_since = |position: Sequence| -> Option<Vec<MailboxName>> {
+        let notes = history.since(position)?;
+        Some(
+            notes
+                .filter(|note| note.new_location.is_none())
+                .map(|note| note.mailbox.clone())
+                .collect(),
+        )
+    };
+    let known = proven
+        .filter(|(epoch, position)| *epoch == version.epoch() && *position <= version.sequence());
+    if let Some(deleted) = known.and_then(|(_, position)| deleted_since(position)) {
+        return Lacking::Names(deleted);
+    }
+    Lacking::Unknown(deleted_since(history.start()).unwrap_or_default())
+}
