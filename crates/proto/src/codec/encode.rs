@@ -161,7 +161,7 @@ pub fn command(out: &mut Vec<u8>, tag: impl AsRef<[u8]>, command: &Command<'_>) 
     match command {
         Command::Authenticate { mechanism, initial } => {
             out.extend_from_slice(b" AUTHENTICATE ");
-            quoted(out, mechanism);
+            word(out, mechanism);
             match initial.as_deref() {
                 None => {}
                 Some(b"=") => out.extend_from_slice(b" \"=\""),
@@ -171,7 +171,7 @@ pub fn command(out: &mut Vec<u8>, tag: impl AsRef<[u8]>, command: &Command<'_>) 
         Command::StartTls => out.extend_from_slice(b" STARTTLS"),
         Command::Compress { algorithm } => {
             out.extend_from_slice(b" COMPRESS ");
-            quoted(out, algorithm);
+            word(out, algorithm);
         }
         Command::Logout => out.extend_from_slice(b" LOGOUT"),
         Command::Noop => out.extend_from_slice(b" NOOP"),
@@ -215,6 +215,15 @@ fn arguments(out: &mut Vec<u8>, arguments: &[impl AsRef<[u8]>]) {
     for argument in arguments {
         out.push(b' ');
         literal(out, argument.as_ref());
+    }
+}
+
+/// A name that is quoted, unless it has octets that can't be.
+fn word(out: &mut Vec<u8>, name: &[u8]) {
+    if name.iter().all(|&octet| printable(octet) == octet) {
+        quoted(out, name);
+    } else {
+        literal(out, name);
     }
 }
 
