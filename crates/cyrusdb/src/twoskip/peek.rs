@@ -1,0 +1,157 @@
+//! Reading a committed state without a lock, and the batches that a checkpoint reads so (format
+//! document, section 6).
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::cursor::{Log, Order, Records, advance, seek};
+use super::database::Database;
+use super::header::{DUMMY_AT, Header};
+use super::read::Pair;
+use super::record::{Kind, LISTS, Record};
+use super::recover::is_clean;
+use crate::Error;
+use crate::file::{Disk, File};
+
+/// How often a batch is tried without a lock before it is read under one.
+const TRIES_WITHOUT_LOCK: u32 = 8;
+/// Pause before such a try, times the number of those before.
+const PAUSE: Duration = Duration::from_micros(200);
+/// Bounds of a batch, so that under writers some batches find a gap between commits.
+const BATCH_PAIRS_MAX: usize = 1000;
+const BATCH_BYTES_MAX: usize = 256 << 10;
+/// How many changed keys are looked up at a time.
+const KEYS_MAX: usize = 200;
+
+impl<D: Disk> Database<D> {
+    /// Reads what is consistent: nothing may be committed while `read` runs. Tried without a lock
+    /// first, and if writers don't leave a gap, under a shared one.
+    pub(super) fn peek<T>(
+        &mut self,
+        mut read: impl FnMut(&mut Log<'_, D::File>, &Header) -> Result<T, Error>,
+    ) -> Result<(Header, T), Error> {
+        for attempt in 0..TRIES_WITHOUT_LOCK {
+            std::thread::sleep(PAUSE * attempt);
+            self.pages.forget();
+            let Ok(Some(before)) = Header::read(&self.file) else {
+                continue;
+            };
+            if !matches!(is_clean(&self.file, &before), Ok(true)) {
+                continue;
+            }
+            // An error may come of a head that was being written: the lock will tell.
+            let found = read(&mut Log::new(&self.file, &mut self.pages, &before), &before);
+            if let (Ok(found), Ok(Some(after))) = (found, Header::read(&self.file))
+                && after == before
+            {
+                return Ok((before, found));
+            }
+        }
+        let (header, _) = self.lock_to_read()?;
+        let found = header.ok_or(Error::Replaced).and_then(|header| {
+            let found = read(&mut Log::new(&self.file, &mut self.pages, &header), &header)?;
+            Ok((header, found))
+        });
+        self.unlock();
+        found
+    }
+}
+
+/// Where a walk in batches is.
+pub(super) struct Cursor {
+    header: Header,
+    offset: u64,
+    key: Vec<u8>,
+}
+
+/// The next pairs behind `cursor`, and where to go on; no cursor at the end.
+pub(super) fn read_batch<F: File>(
+    log: &mut Log<'_, F>,
+    header: &Header,
+    order: Order,
+    cursor: Option<&Cursor>,
+) -> Result<(Vec<Pair>, Option<Cursor>), Error> {
+    let mut record = Record::empty();
+    match cursor {
+        None => log.read(DUMMY_AT, &mut record)?,
+        Some(cursor) if cursor.header == *header => log.read(cursor.offset, &mut record)?,
+        Some(cursor) => {
+            let place = seek(log, order, Some(&cursor.key), LISTS)?;
+            record = place.found.unwrap_or(place.last);
+        }
+    }
+    let (mut batch, mut bytes) = (Vec::new(), 0);
+    while advance(log, order, &mut record)? {
+        bytes += record.body.len();
+        batch.push(Pair::of(&record));
+        if batch.len() >= BATCH_PAIRS_MAX || bytes >= BATCH_BYTES_MAX {
+            let cursor = Cursor {
+                header: *header,
+                offset: record.head.offset,
+                key: record.key().to_vec(),
+            };
+            return Ok((batch, Some(cursor)));
+        }
+    }
+    Ok((batch, None))
+}
+
+/// How a stretch of the key order looks now: what lies at and before a key that a commit has touched.
+pub(super) struct State {
+    /// The key; `None` for the end of all keys.
+    pub(super) key: Option<Vec<u8>>,
+    /// Its value, if it is there.
+    pub(super) value: Option<Vec<u8>>,
+    /// The key before it.
+    pub(super) before: Option<Vec<u8>>,
+}
+
+/// Looks up what the log from `from` on has touched. Returns how far that went.
+pub(super) fn read_changes<F: File>(
+    log: &mut Log<'_, F>,
+    order: Order,
+    from: u64,
+) -> Result<(Vec<State>, u64), Error> {
+    let mut touched = BTreeSet::new();
+    let mut record = Record::empty();
+    let mut at = from;
+    while at < log.end && touched.len() < KEYS_MAX {
+        if log.is_filler(at)? {
+            at += 8;
+            continue;
+        }
+        let head = log.read_head(at)?;
+        match (head.kind, head.only_link()) {
+            (Kind::Record, _) => {
+                log.read(at, &mut record)?;
+                touched.insert(Some(record.key().to_vec()));
+            }
+            (Kind::Delete, 0) => {
+                touched.insert(None);
+            }
+            (Kind::Delete, next) => {
+                log.read(next, &mut record)?;
+                touched.insert(Some(record.key().to_vec()));
+            }
+            (Kind::Commit, _) => {}
+            (Kind::Dummy, _) => return Err(Error::corrupt(at, "DUMMY behind the start")),
+        }
+        at = head.end();
+    }
+    let states = touched.into_iter().map(|key| read_state(log, order, key));
+    Ok((states.collect::<Result<_, _>>()?, at))
+}
+
+fn read_state<F: File>(
+    log: &mut Log<'_, F>,
+    order: Order,
+    key: Option<Vec<u8>>,
+) -> Result<State, Error> {
+    let place = seek(log, order, key.as_deref(), LISTS)?;
+    let first = place.last.head.kind == Kind::Dummy;
+    Ok(State {
+        key,
+        value: place.found.map(|found| found.value().to_vec()),
+        before: (!first).then(|| place.last.key().to_vec()),
+    })
+}
