@@ -1,0 +1,9 @@
+//! imapd.conf: from lines to what this program does.
+
+mod raw;
+mod settings;
+mod value;
+
+pub use raw::{Place, RawConfig, SyntaxError};
+pub use settings::{MurderKind, Settings, SettingsError, TlsFiles};
+pub use value::ValueError;

@@ -1,0 +1,52 @@
+//! Why the process ends, and with which exit status.
+
+use std::fmt;
+use std::process::ExitCode;
+
+/// Exit statuses of sysexits.h, as Cyrus programs use them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// EX_USAGE: the command line, or a role this program can't play here.
+    Usage,
+    /// EX_OSERR: an address, a thread, a socket.
+    System,
+    /// EX_IOERR: the data directory.
+    Storage,
+    /// EX_CONFIG: imapd.conf, certificates, users file.
+    Config,
+}
+
+/// An error and the exit status that goes with it.
+#[derive(Debug)]
+pub struct Failure {
+    /// For scripts and process managers.
+    pub status: Status,
+    /// For people.
+    pub cause: anyhow::Error,
+}
+
+impl Failure {
+    /// Joins the two.
+    pub fn new(status: Status, cause: impl Into<anyhow::Error>) -> Self {
+        Self {
+            status,
+            cause: cause.into(),
+        }
+    }
+
+    /// The exit status.
+    pub fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match self.status {
+            Status::Usage => 64,
+            Status::System => 71,
+            Status::Storage => 74,
+            Status::Config => 78,
+        })
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#}", self.cause)
+    }
+}
