@@ -27,7 +27,7 @@ use peer::Peer;
 pub struct Difference {
     /// Name of the paragraph in `docs/cyrus-behaviour.md` that gives the reason.
     pub reason: &'static str,
-    /// The last line that the client sent, as the transcript writes it.
+    /// How what the client sent begins or ends, as the transcript writes it.
     pub said: &'static str,
     /// The lines that answer it, as a transcript writes them; `<EOF>` for a closed connection, `...` at the end of a
     /// line for any text.
@@ -69,6 +69,27 @@ pub fn replay(
     Ok(())
 }
 
+/// Lets connections that the recorded server took down with itself be served instead: `bystander` sends a NOOP where it
+/// was closed, and is answered.
+pub fn with_survivor(steps: Vec<Step>, bystander: &str) -> Vec<Step> {
+    let mut out: Vec<Step> = Vec::with_capacity(steps.len());
+    for step in steps {
+        if !matches!(&step, Step::End(name) if name == bystander) {
+            out.push(step);
+            continue;
+        }
+        let asked = matches!(out.last(), Some(Step::Send(name, _)) if name == bystander);
+        if !asked {
+            out.push(Step::Send(bystander.to_owned(), b"N NOOP\r\n".to_vec()));
+        }
+        out.push(Step::Expect(
+            bystander.to_owned(),
+            b"N OK \"Noop done\"\r\n".to_vec(),
+        ));
+    }
+    out
+}
+
 /// Puts what is answered on purpose in the place of what was recorded.
 ///
 /// # Errors
@@ -84,10 +105,9 @@ pub fn with_differences(steps: Vec<Step>, differences: &[Difference]) -> Result<
                 replaced = None;
                 out.push(step.clone());
                 let said = escape(octets);
-                let Some(at) = unused
-                    .iter()
-                    .position(|difference| said.ends_with(difference.said))
-                else {
+                let Some(at) = unused.iter().position(|difference| {
+                    said.starts_with(difference.said) || said.ends_with(difference.said)
+                }) else {
                     continue;
                 };
                 for line in unused.remove(at).answered {

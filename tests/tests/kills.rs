@@ -9,8 +9,9 @@ use mupdate_tests::listing::{Known, Listing};
 use mupdate_tests::master::{Master, Program};
 use mupdate_tests::wire::Wire;
 
-/// What one mailbox may be after a crash: the last acknowledged state first, then what was asked for since.
-type Model = BTreeMap<String, Vec<Option<Known>>>;
+/// What one mailbox may be after a crash: the last acknowledged state first, then what was asked for since, each with
+/// the number of its edit.
+type Model = BTreeMap<String, Vec<(u64, Option<Known>)>>;
 
 const KILLS: u32 = 200;
 const WRITERS: u32 = 4;
@@ -49,11 +50,9 @@ fn every_acknowledged_edit_survives() -> Result<()> {
 fn settle(model: &mut Model, shown: &Listing) -> Result<()> {
     for (name, states) in &mut *model {
         let now = shown.0.get(name).cloned();
-        ensure!(
-            states.contains(&now),
-            "{name} is {now:?}, which is none of {states:?}"
-        );
-        *states = vec![now];
+        let possible = states.iter().any(|(_, state)| *state == now);
+        ensure!(possible, "{name} is {now:?}, which is none of {states:?}");
+        *states = vec![(0, now)];
     }
     for name in shown.0.keys() {
         ensure!(model.contains_key(name), "{name} was never written");
@@ -99,29 +98,18 @@ fn write_until_killed(master: &mut Master, round: u32, model: &Model) -> Result<
 fn write(mut wire: Wire, prefix: &str, round: u32, mut model: Model) -> Result<(Model, u64)> {
     let mut waiting = std::collections::VecDeque::new();
     let mut acknowledged = 0;
-    for number in 0_u64.. {
+    for number in 1_u64.. {
         let name = format!("{prefix}{}", rand::random_range(0..NAMES_PER_WRITER));
-        // Every state that is ever written is another one.
-        let location = format!("be{round}!p{number}");
-        let (command, state) = match rand::random_range(0..8) {
-            0 => (format!("DELETE \"{name}\""), None),
-            _ => {
-                let acl = format!("owner\tlrs\tn{number}\tl\t");
-                let command = format!("ACTIVATE \"{name}\" \"{location}\" \"{acl}\"");
-                (command, Some(Known::Active(location, acl)))
-            }
-        };
-        model
-            .entry(name.clone())
-            .or_insert_with(|| vec![None])
-            .push(state.clone());
+        let (command, state) = edit(&name, round, number);
+        let states = model.entry(name.clone()).or_insert_with(|| vec![(0, None)]);
+        states.push((number, state));
         if wire
             .send(format!("E{number} {command}\r\n").as_bytes())
             .is_err()
         {
             return Ok((model, acknowledged));
         }
-        waiting.push_back((number, name, state));
+        waiting.push_back((number, name));
         if waiting.len() < WINDOW {
             continue;
         }
@@ -129,7 +117,7 @@ fn write(mut wire: Wire, prefix: &str, round: u32, mut model: Model) -> Result<(
         let Ok(Some(answer)) = wire.response() else {
             return Ok((model, acknowledged));
         };
-        let Some((number, name, state)) = waiting.pop_front() else {
+        let Some((number, name)) = waiting.pop_front() else {
             continue;
         };
         ensure!(
@@ -141,9 +129,22 @@ fn write(mut wire: Wire, prefix: &str, round: u32, mut model: Model) -> Result<(
         // What was asked for before this edit is over; what came after it may have happened as well.
         let at = states
             .iter()
-            .position(|other| *other == state)
+            .position(|(other, _)| *other == number)
             .context("a state that was not noted")?;
         states.drain(..at);
     }
     Ok((model, acknowledged))
+}
+
+/// An edit that leaves a state which no other edit leaves, or none.
+fn edit(name: &str, round: u32, number: u64) -> (String, Option<Known>) {
+    if rand::random_ratio(1, 8) {
+        return (format!("DELETE \"{name}\""), None);
+    }
+    let location = format!("be{round}!p{number}");
+    let acl = format!("owner\tlrs\tn{number}\tl\t");
+    (
+        format!("ACTIVATE \"{name}\" \"{location}\" \"{acl}\""),
+        Some(Known::Active(location, acl)),
+    )
 }

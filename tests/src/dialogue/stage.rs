@@ -38,10 +38,10 @@ impl Stage {
             Action::Send(peer, octets) => self.peer(peer)?.send(octets)?,
             Action::Hear(peer, expected) => hear(self.known(peer)?, expected)?,
             Action::HearAfterUpdates(peer, expected) => {
-                hear_after_updates(self.known(peer)?, expected)?
+                hear_after_updates(self.known(peer)?, expected)?;
             }
             Action::Fill(peer, prefix, count, octets) => {
-                fill(self.peer(peer)?, prefix, *count, *octets)?
+                fill(self.peer(peer)?, prefix, *count, *octets)?;
             }
             Action::Leave(peer) => drop(self.peers.remove(peer)),
             Action::Restart { killed } => {
@@ -139,10 +139,10 @@ fn is(wanted: &Response, heard: &Response) -> bool {
 
 fn matches(wanted: &str, heard: &str) -> bool {
     match wanted.split_once("...") {
-        Some((head, tail)) => {
-            heard.len() >= head.len() + tail.len()
-                && heard.starts_with(head)
-                && heard.ends_with(tail)
+        Some((first, last)) => {
+            heard.len() >= first.len() + last.len()
+                && heard.starts_with(first)
+                && heard.ends_with(last)
         }
         None => wanted == heard,
     }
