@@ -38,6 +38,12 @@ impl HashPool {
         }
     }
 
+    /// One that admits nothing.
+    #[cfg(test)]
+    pub(super) fn closed() -> Self {
+        Self::with(0, 0)
+    }
+
     /// Runs `work` on a blocking thread. If the future is dropped while it runs, it runs to its
     /// end and still counts until then.
     pub(super) async fn run<T: Send + 'static>(

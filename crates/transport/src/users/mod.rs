@@ -133,6 +133,12 @@ impl User {
         self.verifiers.iter().find(|one| one.hash() == hash)
     }
 
+    /// Whether a password of this user was verified since the file last changed, so that the same
+    /// one again costs nothing.
+    pub fn is_remembered(&self) -> bool {
+        self.remembered().is_some()
+    }
+
     /// The password that was verified, as its MAC.
     pub(crate) fn remembered(&self) -> Option<blake3::Hash> {
         *self.verified.lock().unwrap_or_else(PoisonError::into_inner)

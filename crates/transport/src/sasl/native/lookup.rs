@@ -8,6 +8,7 @@ use rsasl::prelude::{SessionError, Validation};
 use rsasl::property::{AuthId, Password};
 use rsasl::validate::{Validate, ValidationError};
 use stringprep::saslprep;
+use zeroize::Zeroizing;
 
 use super::super::guard::unescape;
 use super::password::decoy;
@@ -40,7 +41,7 @@ pub(super) struct Asked {
 pub(super) struct Lookup {
     pub(super) users: Arc<Users>,
     /// For users who do not exist.
-    pub(super) decoy_key: [u8; 32],
+    pub(super) decoy_key: Zeroizing<[u8; 32]>,
     pub(super) hash: Option<ScramHash>,
     pub(super) asked: Arc<OnceLock<Asked>>,
 }

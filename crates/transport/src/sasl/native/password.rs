@@ -70,12 +70,12 @@ impl Shared {
 
     /// The key of the decoys: the file's, so that a salt does not change with a restart or from
     /// host to host, else this process's.
-    pub(super) fn decoy_key(&self, users: &Users) -> [u8; 32] {
+    pub(super) fn decoy_key(&self, users: &Users) -> Zeroizing<[u8; 32]> {
         users
             .salt_key
             .as_ref()
             .and_then(|key| key.expose().try_into().ok())
-            .unwrap_or(*self.key)
+            .map_or_else(|| self.key.clone(), Zeroizing::new)
     }
 }
 
@@ -100,5 +100,46 @@ pub(super) fn decoy(key: &[u8; 32], users: &Users, hash: ScramHash, name: &str) 
         salt: take(SALT_BYTES),
         stored_key: Zeroizing::new(take(hash.key_bytes())),
         server_key: Zeroizing::new(take(hash.key_bytes())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::super::pool::HashPool;
+    use super::super::{AuthConfig, Native};
+    use super::*;
+    use crate::users::{UsersFile, set_password};
+
+    #[tokio::test]
+    async fn a_remembered_password_needs_no_thread() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("users");
+        set_password(&path, "ann", b"secret").unwrap();
+        let file = UsersFile::load_checking(&path, Duration::ZERO).unwrap();
+        let native = Native::new(AuthConfig {
+            users: Arc::new(file),
+            mechanisms: None,
+            allow_plaintext: true,
+            admins: Vec::new(),
+        })
+        .unwrap();
+        let mut shared = Arc::into_inner(native.shared).unwrap();
+        let users = shared.users().await;
+        let right = || Secret::from("secret");
+        assert_eq!(shared.verify(&users, "ann", right()).await, Ok(()));
+        shared.pool = HashPool::closed();
+        assert_eq!(shared.verify(&users, "ann", right()).await, Ok(()));
+        let refused = [("ann", "Secret"), ("bob", "secret"), ("", "annsecret")];
+        for (name, password) in refused {
+            let verdict = shared.verify(&users, name, Secret::from(password)).await;
+            assert_eq!(verdict, Err(FailureReason::Busy), "{name} {password}");
+        }
+        // Another version of the file remembers nothing.
+        set_password(&path, "bob", b"secret").unwrap();
+        let users = shared.users().await;
+        let verdict = shared.verify(&users, "ann", right()).await;
+        assert_eq!(verdict, Err(FailureReason::Busy));
     }
 }
