@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod common;
 #[cfg(test)]
+mod cyrus;
+#[cfg(test)]
 mod sasl;
 #[cfg(test)]
 mod stream;
