@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use proto::codec::{Tag, encode, encode_sasl_line};
+use proto::codec::{BadBase64, Tag, encode, encode_sasl_line};
 use proto::session::{Request, SaslAnswer, ServerSession, SessionConfig, Step};
 use proto::{Edit, EditKind, Entry, Location, MailboxName, Refusal, ReservedBy};
 
@@ -188,32 +188,15 @@ impl World {
 
     fn carry_out(&mut self, request: Request) {
         let mut out = Vec::new();
-        let external = self.name.starts_with("15b");
         match request {
             Request::Authenticate {
                 tag,
                 mechanism,
                 initial,
             } => {
+                let external = self.name.starts_with("15b");
                 let peer = &mut self.peers[self.last].1;
-                let mechanism = match mechanism.to_ascii_uppercase().as_slice() {
-                    b"PLAIN" => Mechanism::Plain,
-                    b"EXTERNAL" if external => Mechanism::External,
-                    b"SCRAM-SHA-1" | b"SCRAM-SHA-256" => Mechanism::Scram { sent: 0 },
-                    _ => Mechanism::Unknown,
-                };
-                let unknown = matches!(mechanism, Mechanism::Unknown);
-                peer.exchange = Some((tag, mechanism));
-                match initial {
-                    None if !unknown => {
-                        peer.out.extend_from_slice(b"\r\n");
-                        peer.session.expect_sasl_answer();
-                    }
-                    None => peer.answer(SaslAnswer::BadBase64),
-                    Some(initial) => {
-                        peer.answer(initial.map_or(SaslAnswer::BadBase64, SaslAnswer::Data));
-                    }
-                }
+                peer.authenticate(tag, &mechanism, initial, external);
             }
             Request::SaslAnswer(answer) => self.peers[self.last].1.answer(answer),
             Request::StartTls { tag } => {
@@ -336,6 +319,33 @@ fn wanted(hosts: &[Vec<u8>], location: &Location) -> bool {
 }
 
 impl Peer {
+    fn authenticate(
+        &mut self,
+        tag: Tag,
+        mechanism: &[u8],
+        initial: Option<Result<Vec<u8>, BadBase64>>,
+        external: bool,
+    ) {
+        let mechanism = match mechanism.to_ascii_uppercase().as_slice() {
+            b"PLAIN" => Mechanism::Plain,
+            b"EXTERNAL" if external => Mechanism::External,
+            b"SCRAM-SHA-1" | b"SCRAM-SHA-256" => Mechanism::Scram { sent: 0 },
+            _ => Mechanism::Unknown,
+        };
+        let unknown = matches!(mechanism, Mechanism::Unknown);
+        self.exchange = Some((tag, mechanism));
+        match initial {
+            None if unknown => self.answer(SaslAnswer::BadBase64),
+            None => {
+                self.out.extend_from_slice(b"\r\n");
+                self.session.expect_sasl_answer();
+            }
+            Some(initial) => {
+                self.answer(initial.map_or(SaslAnswer::BadBase64, SaslAnswer::Data));
+            }
+        }
+    }
+
     fn answer(&mut self, answer: SaslAnswer) {
         let (tag, mechanism) = self.exchange.clone().unwrap();
         let data = match answer {
