@@ -57,18 +57,18 @@ impl Draft {
     }
 
     /// Settles all conflicts.
-    pub(crate) fn forget_conflicts(&mut self, stamp: &Stamp) -> Answer {
+    pub(crate) fn forget_conflicts(&mut self, stamp: &Stamp) -> Committed {
         if self.version.conflicts.is_empty() {
-            return Ok(self.unchanged());
+            return self.unchanged();
         }
         self.version.conflicts.clear();
         let what = What::ConflictsForgotten;
         self.builder
             .push(self.version.sequence.next(), stamp, &what);
-        Ok(Committed {
+        Committed {
             sequence: self.version.sequence,
             changed: true,
-        })
+        }
     }
 
     fn unchanged(&self) -> Committed {

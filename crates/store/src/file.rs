@@ -36,12 +36,12 @@ pub trait FileSystem: Send + Sync + 'static {
 }
 
 /// An open file.
+#[expect(
+    clippy::len_without_is_empty,
+    reason = "a length in octets, not a collection"
+)]
 pub trait File: Send {
     /// Length in octets.
-    #[expect(
-        clippy::len_without_is_empty,
-        reason = "a length in octets, not a collection"
-    )]
     fn len(&self) -> io::Result<u64>;
     /// Reads from an offset; 0 at the end.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
@@ -156,7 +156,7 @@ pub(crate) fn read_full(file: &dyn File, buffer: &mut [u8], offset: u64) -> io::
 
 /// Writes a file so that, after a crash, either the old or the new one is there, whole.
 pub(crate) fn replace(fs: &dyn FileSystem, path: &Path, content: &[u8]) -> io::Result<()> {
-    let dir = path.parent().unwrap_or(Path::new("."));
+    let dir = path.parent().unwrap_or_else(|| Path::new("."));
     let temporary = path.with_added_extension(TEMPORARY);
     let mut file = fs.open(&temporary, Open::Create)?;
     file.write_at(content, 0)?;

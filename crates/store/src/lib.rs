@@ -17,12 +17,16 @@ mod draft;
 mod error;
 mod feed;
 mod file;
+pub mod fuzz;
 mod history;
 mod ids;
 mod intern;
 pub mod log;
+pub mod marker;
 mod recover;
 mod rules;
+#[cfg(feature = "sim")]
+pub mod sim;
 mod snapshot;
 mod store;
 mod version;

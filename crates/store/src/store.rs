@@ -102,6 +102,15 @@ pub struct Store {
     queue: mpsc::Sender<Command>,
 }
 
+/// Sees the versions, without holding the store.
+pub(crate) struct Watcher(Arc<Shared>);
+
+impl Watcher {
+    pub(crate) fn current(&self) -> Arc<Version> {
+        self.0.current.load_full()
+    }
+}
+
 /// A store whose threads the caller plays, step by step.
 #[derive(Debug)]
 pub struct Stepped {
@@ -190,6 +199,11 @@ impl Store {
     /// the first version of the new epoch, or the disk's NO.
     pub async fn new_epoch(&self) -> Result<Result<Arc<Version>, Refusal>, EditError> {
         self.ask(|reply| Command::NewEpoch { reply }).await
+    }
+
+    /// A handle that does not keep the store from ending.
+    pub(crate) fn watcher(&self) -> Watcher {
+        Watcher(Arc::clone(&self.shared))
     }
 
     /// A cursor behind `from`. With a version's own sequence it also holds the history that a dump

@@ -217,7 +217,7 @@ impl Writer {
     ) {
         let settled = job.answers.len();
         job.stamp.time = (self.config.clock)();
-        while let Some(edit) = job.edits.next() {
+        for edit in job.edits.by_ref() {
             let answer = if self.shared.health() == Health::Failed {
                 Err(Refusal::Storage)
             } else {
@@ -236,7 +236,7 @@ impl Writer {
             return Err(Refusal::Storage);
         }
         let time = (self.config.clock)();
-        draft.forget_conflicts(&Stamp { time, origin })
+        Ok(draft.forget_conflicts(&Stamp { time, origin }))
     }
 }
 

@@ -2,11 +2,13 @@
 
 pub(crate) mod append;
 pub(crate) mod group;
+mod read;
 pub(crate) mod record;
 pub(crate) mod scan;
 pub(crate) mod segment;
 
 pub use group::Group;
+pub use read::{Groups, ReadError, read};
 pub use record::{Change, Operation, Origin, Record, What};
 
 /// A place in the log: the end of a group.

@@ -56,11 +56,12 @@ pub(crate) fn open(
 fn lock(fs: &dyn FileSystem, dir: &Path) -> Result<Box<dyn Send>, OpenError> {
     fs.create_dir(dir).map_err(io_error("can't create", dir))?;
     let path = dir.join(LOCK);
-    fs.lock(&path).map_err(|source| match source.kind() {
-        ErrorKind::WouldBlock => OpenError::Locked {
-            dir: dir.to_owned(),
-        },
-        _ => io_error("can't lock", &path)(source),
+    fs.lock(&path).map_err(|source| {
+        if source.kind() == ErrorKind::WouldBlock {
+            let dir = dir.to_owned();
+            return OpenError::Locked { dir };
+        }
+        io_error("can't lock", &path)(source)
     })
 }
 

@@ -299,7 +299,7 @@ impl Recovery<'_> {
                 return Err(damaged(&segment.path, 0, &what));
             }
             let is_last = newer.peek().is_none();
-            let continues = self.check_header(version, &segment)?;
+            let continues = Self::check_header(version, &segment)?;
             if !continues {
                 let empty = segment.content.len() == segment.header_len;
                 if !(is_last && empty && tail.is_some()) {
@@ -323,7 +323,7 @@ impl Recovery<'_> {
     }
 
     /// Whether a segment continues from a version. That of the version itself has to.
-    fn check_header(&self, version: &Version, segment: &Segment) -> Result<bool, OpenError> {
+    fn check_header(version: &Version, segment: &Segment) -> Result<bool, OpenError> {
         let header = &segment.header;
         let lineage = &version.lineage;
         if header.number == version.log.segment {

@@ -176,33 +176,3 @@ impl Loading<'_> {
         Ok(version)
     }
 }
-
-/// What a fuzzer's octets are read as.
-pub(crate) struct Octets(pub(crate) Vec<u8>);
-
-impl File for Octets {
-    fn len(&self) -> io::Result<u64> {
-        Ok(u64::try_from(self.0.len()).unwrap_or(u64::MAX))
-    }
-
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let offset = usize::try_from(offset).unwrap_or(usize::MAX);
-        let rest = self.0.get(offset..).unwrap_or_default();
-        let len = rest.len().min(buffer.len());
-        let (head, _) = buffer.split_at_mut(len);
-        head.copy_from_slice(rest.get(..len).unwrap_or_default());
-        Ok(len)
-    }
-
-    fn write_at(&mut self, _: &[u8], _: u64) -> io::Result<()> {
-        Err(io::ErrorKind::ReadOnlyFilesystem.into())
-    }
-
-    fn set_len(&mut self, _: u64) -> io::Result<()> {
-        Err(io::ErrorKind::ReadOnlyFilesystem.into())
-    }
-
-    fn sync(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}

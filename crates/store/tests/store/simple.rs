@@ -1,70 +1,7 @@
 //! The simple path, on a real disk and with real threads.
 
-use std::sync::Arc;
-
-use proto::{Acl, Edit, EditKind, Entry, Location, MailboxName, Refusal, ReservedBy};
-use store::{
-    Batch, Decision, EditError, HostFilter, Origin, OsFileSystem, Rules, Sequence, Store,
-    StoreConfig, Stored,
-};
-
-struct Plain;
-
-impl Rules for Plain {
-    fn decide(&mut self, current: Option<&Stored>, edit: &Edit, _: &Origin) -> Decision {
-        let entry = match &edit.kind {
-            EditKind::Activate { location, acl } => Entry::Active {
-                location: location.clone(),
-                acl: acl.clone(),
-            },
-            EditKind::Reserve { .. } if current.is_some() => {
-                return Decision::Refuse(Refusal::Exists);
-            }
-            EditKind::Reserve { location } => Entry::Reserved {
-                location: location.clone(),
-                by: ReservedBy::Reserve,
-            },
-            EditKind::Deactivate { location } => Entry::Reserved {
-                location: location.clone(),
-                by: ReservedBy::Deactivate,
-            },
-            EditKind::Delete => return Decision::Remove,
-        };
-        Decision::Set {
-            entry,
-            conflict: false,
-        }
-    }
-}
-
-fn name(text: &str) -> MailboxName {
-    MailboxName::try_from(text.as_bytes()).unwrap()
-}
-
-fn activate(mailbox: &str, location: &str) -> Edit {
-    Edit {
-        mailbox: name(mailbox),
-        kind: EditKind::Activate {
-            location: Location::try_from(location.as_bytes()).unwrap(),
-            acl: Acl::try_from(b"anyone\tlrs\t".as_slice()).unwrap(),
-        },
-    }
-}
-
-fn delete(mailbox: &str) -> Edit {
-    Edit {
-        mailbox: name(mailbox),
-        kind: EditKind::Delete,
-    }
-}
-
-fn batch(edits: Vec<Edit>) -> Batch {
-    let origin = Origin {
-        identity: Arc::from("backend"),
-        peer: Arc::from("127.0.0.1:4711"),
-    };
-    Batch { origin, edits }
-}
+use crate::common::{Plain, activate, batch, delete, name};
+use store::{EditError, HostFilter, OsFileSystem, Sequence, Store, StoreConfig};
 
 #[tokio::test]
 async fn edits_survive_a_restart_and_reach_feeds() {

@@ -1,0 +1,9 @@
+//! A store on a real disk, and on a simulated one that fails in every way.
+
+#![cfg(test)]
+
+mod common;
+mod crash;
+mod damage;
+mod model;
+mod simple;
