@@ -272,10 +272,10 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// Room for a record.
+    /// Room for a record, of offset 0, where none can be.
     pub(crate) fn empty() -> Self {
         Self {
-            head: Head::dummy(),
+            head: Head::new(Kind::Dummy, LEVEL_MAX, 0, 0),
             body: Vec::new(),
         }
     }

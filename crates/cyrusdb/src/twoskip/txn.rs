@@ -257,7 +257,7 @@ impl<'a, F: File> Working<'a, F> {
                 after.push(old.link(list, end)?);
                 continue;
             }
-            if before.head.offset != offset || list == 0 {
+            if before.head.offset != offset {
                 self.read(offset, &mut before)?;
             }
             after.push(before.head.link(list, end)?);

@@ -141,8 +141,8 @@ impl Cyrus {
         self.run("cyr_dbtool", &arguments, input)
     }
 
-    /// What `cyr_dbtool show` prints, with our escapes. Only for content without line ends.
-    pub fn show(&self, file: &Path) -> Result<String, String> {
+    /// What `cyr_dbtool show` prints, as it is.
+    pub fn show_raw(&self, file: &Path) -> Result<Vec<u8>, String> {
         let output = self
             .command("cyr_dbtool")
             .arg(file)
@@ -152,8 +152,14 @@ impl Cyrus {
         if !output.status.success() {
             return Err(format!("cyr_dbtool show: {output:?}"));
         }
+        Ok(output.stdout)
+    }
+
+    /// The same with our escapes. Only for content without line ends.
+    pub fn show(&self, file: &Path) -> Result<String, String> {
+        let raw = self.show_raw(file)?;
         let mut text = String::new();
-        for line in output.stdout.split_inclusive(|&octet| octet == b'\n') {
+        for line in raw.split_inclusive(|&octet| octet == b'\n') {
             let line = line.strip_suffix(b"\n").unwrap_or(line);
             let tab = line.iter().position(|&octet| octet == b'\t').unwrap();
             cyrusdb::listing::escape(&line[..tab], &mut text);

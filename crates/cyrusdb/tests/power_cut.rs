@@ -1,0 +1,169 @@
+//! Transactions against a model, with the power cut after every file call: what is found afterwards
+//! is the old content or the new, for us and for Cyrus.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::ops::ControlFlow;
+
+use cyrusdb::twoskip::{Database, Options};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use support::sim::SimDisk;
+use support::{Cyrus, listing, vector};
+
+type Model = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// Transactions of one run.
+const TRANSACTIONS: usize = 25;
+/// Different losses tried for each power cut.
+const CUTS: usize = 4;
+
+fn open(content: &[u8]) -> (SimDisk, Database<SimDisk>) {
+    let disk = SimDisk::new(content.to_vec());
+    let database = Database::open(disk.clone(), Options::default()).unwrap();
+    (disk, database)
+}
+
+fn model_listing(model: &Model) -> String {
+    let mut text = String::new();
+    for (key, value) in model {
+        cyrusdb::listing::escape(key, &mut text);
+        text.push('\t');
+        cyrusdb::listing::escape(value, &mut text);
+        text.push('\n');
+    }
+    text
+}
+
+/// Some puts, replacements and deletions, to the database and to the model.
+fn change(rng: &mut StdRng, database: &mut Database<SimDisk>, model: &mut Model) {
+    let mut transaction = database.write().unwrap();
+    for _ in 0..rng.random_range(1..8) {
+        let key = format!("user.{:02}", rng.random_range(0..40)).into_bytes();
+        if rng.random_ratio(1, 3) {
+            let there = model.remove(&key).is_some();
+            assert_eq!(transaction.delete(&key).unwrap(), there);
+        } else {
+            let value = vec![rng.random_range(b'a'..=b'z'); rng.random_range(0..300)];
+            let changed = model.get(&key) != Some(&value);
+            assert_eq!(transaction.put(&key, &value).unwrap(), changed);
+            assert_eq!(transaction.get(&key).unwrap().as_ref(), Some(&value));
+            model.insert(key, value);
+        }
+    }
+    transaction.commit().unwrap();
+}
+
+/// What a file holds for us, after recovery; whatever was lost, it is whole then.
+fn recovered(image: &[u8]) -> String {
+    let (_, mut database) = open(image);
+    database.recover().unwrap();
+    let check = database.check(|_, _| {}).unwrap();
+    assert!(check.clean && check.faults.is_empty(), "{check:?}");
+    listing(&mut database).unwrap()
+}
+
+/// Every image that a kill or a power cut during a run from `start` may leave.
+fn images(disk: &SimDisk, start: &[u8], rng: &mut StdRng) -> Vec<Vec<u8>> {
+    let mut images = Vec::new();
+    for calls in 0..=disk.calls() {
+        images.push(disk.killed_after(start.to_vec(), calls));
+        for _ in 0..CUTS {
+            images.push(disk.power_cut_after(start.to_vec(), calls, rng));
+        }
+    }
+    images
+}
+
+#[test]
+fn a_cut_after_any_call_leaves_the_old_content_or_the_new() {
+    let cyrus = Cyrus::new();
+    let path = cyrus.path("cut.db");
+    for seed in 0..2 {
+        let rng = &mut StdRng::seed_from_u64(seed);
+        let mut content = fs::read(vector("01-empty.db")).unwrap();
+        let mut model = Model::new();
+        let mut by_cyrus = 0;
+        for _ in 0..TRANSACTIONS {
+            let old = model_listing(&model);
+            let (disk, mut database) = open(&content);
+            change(rng, &mut database, &mut model);
+            let new = model_listing(&model);
+            assert_eq!(listing(&mut database).unwrap(), new);
+            let (mut olds, mut news) = (0, 0);
+            for (number, image) in images(&disk, &content, rng).iter().enumerate() {
+                let found = recovered(image);
+                assert!(found == old || found == new, "{found}");
+                olds += usize::from(found == old);
+                news += usize::from(found == new);
+                // Cyrus's own recovery of the same file. Not of every one: each takes a process.
+                if number % 11 == 0 {
+                    by_cyrus += 1;
+                    fs::write(&path, image).unwrap();
+                    assert_eq!(cyrus.show(&path).unwrap(), found);
+                    assert_eq!(recovered(&fs::read(&path).unwrap()), found);
+                }
+            }
+            assert!(olds > 0 && news > 0);
+            content = disk.killed_after(content, disk.calls());
+        }
+        assert!(by_cyrus > 50, "{by_cyrus}");
+        cyrus.assert_consistent(&path);
+    }
+}
+
+#[test]
+fn a_cut_during_recovery_loses_nothing_more() {
+    let cyrus = Cyrus::new();
+    let path = cyrus.path("cut.db");
+    let rng = &mut StdRng::seed_from_u64(7);
+    for name in support::UNCLEAN {
+        let start = fs::read(vector(&format!("{name}.db"))).unwrap();
+        let (disk, mut database) = open(&start);
+        assert!(database.recover().unwrap());
+        for (number, image) in images(&disk, &start, rng).iter().enumerate() {
+            assert_eq!(recovered(image), support::expected(name), "{name}");
+            if number % 31 == 0 {
+                fs::write(&path, image).unwrap();
+                assert_eq!(cyrus.show(&path).unwrap(), support::expected(name));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_cut_during_a_checkpoint_leaves_the_old_file_or_the_new() {
+    let cyrus = Cyrus::new();
+    let path = cyrus.path("cut.db");
+    let rng = &mut StdRng::seed_from_u64(11);
+    let start = fs::read(vector("04-changes.db")).unwrap();
+    let (disk, mut database) = open(&start);
+    let done = database.checkpoint(|_| ControlFlow::Continue(())).unwrap();
+    assert_eq!((done.generation, done.bytes_before), (2, 14_800));
+    let (mut olds, mut news) = (0, 0);
+    for image in images(&disk, &start, rng) {
+        assert_eq!(recovered(&image), support::expected("04-changes"));
+        if image == start {
+            olds += 1;
+        } else {
+            news += 1;
+            fs::write(&path, &image).unwrap();
+            assert_eq!(cyrus.show(&path).unwrap(), support::expected("04-changes"));
+            cyrus.assert_consistent(&path);
+        }
+    }
+    assert!(olds > 0 && news > 0);
+}
+
+#[test]
+fn an_aborted_transaction_does_not_touch_the_file() {
+    let start = fs::read(vector("04-changes.db")).unwrap();
+    let (disk, mut database) = open(&start);
+    let mut transaction = database.write().unwrap();
+    transaction.put(b"new", b"value").unwrap();
+    transaction.abort();
+    assert_eq!(database.get(b"new").unwrap(), None);
+    assert_eq!(disk.calls(), 0);
+}
