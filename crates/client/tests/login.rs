@@ -5,20 +5,9 @@ mod server;
 
 use client::{Client, Error, Options, Tls};
 use server::{Certificates, Server};
-use transport::tls::{ServerVerification, TlsClient, TlsClientConfig};
 
 async fn connect(server: &Server, options: &Options) -> Result<Client, Error> {
     Client::connect("localhost", server.port(), options).await
-}
-
-fn tls(certificates: &Certificates, files: Option<transport::tls::CertificateFiles>) -> TlsClient {
-    let config = TlsClientConfig {
-        verification: ServerVerification::Ca,
-        authorities: certificates.authority(),
-        files,
-        ..TlsClientConfig::default()
-    };
-    TlsClient::load(&config).unwrap()
 }
 
 #[tokio::test]
@@ -46,8 +35,8 @@ async fn starttls_and_compress_are_layers_of_one_connection() {
     let certificates = Certificates::new();
     let server = Server::start(Some(certificates.server()));
     for tls in [
-        Tls::Required(tls(&certificates, None)),
-        Tls::IfOffered(tls(&certificates, None)),
+        Tls::Required(certificates.tls_client(false)),
+        Tls::IfOffered(certificates.tls_client(false)),
     ] {
         let options = Options {
             tls,
@@ -68,7 +57,7 @@ async fn a_certificate_is_enough_for_external() {
     let certificates = Certificates::new();
     let server = Server::start(Some(certificates.server()));
     let mut options = Options {
-        tls: Tls::Required(tls(&certificates, Some(certificates.client()))),
+        tls: Tls::Required(certificates.tls_client(true)),
         ..server::options("wrong")
     };
     options.login.policy.external = true;

@@ -12,7 +12,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use transport::Stream;
 use transport::sasl::{AuthConfig, Authenticator, Exchange, SaslStep, Security};
-use transport::tls::{AuthorityFiles, CertificateFiles, TlsServer, TlsServerConfig};
+use transport::tls::{
+    AuthorityFiles, CertificateFiles, ServerVerification, TlsClient, TlsClientConfig, TlsServer,
+    TlsServerConfig,
+};
 use transport::users::{UsersFile, set_password};
 
 pub(crate) fn options(password: &str) -> Options {
@@ -211,21 +214,29 @@ impl Certificates {
         certificates
     }
 
-    pub(crate) fn authority(&self) -> AuthorityFiles {
-        AuthorityFiles {
-            file: Some(self.directory.path().join("ca.pem")),
-            directory: None,
-        }
-    }
-
     pub(crate) fn server(&self) -> TlsServer {
         let mut config = TlsServerConfig::new(self.files("localhost"));
         config.client_authorities = self.authority();
         TlsServer::load(&config).unwrap()
     }
 
-    pub(crate) fn client(&self) -> CertificateFiles {
-        self.files("mupd")
+    /// A client that wants the server's certificate to come from the CA, with one of its own or
+    /// without.
+    pub(crate) fn tls_client(&self, has_certificate: bool) -> TlsClient {
+        let config = TlsClientConfig {
+            verification: ServerVerification::Ca,
+            authorities: self.authority(),
+            files: has_certificate.then(|| self.files("mupd")),
+            ..TlsClientConfig::default()
+        };
+        TlsClient::load(&config).unwrap()
+    }
+
+    fn authority(&self) -> AuthorityFiles {
+        AuthorityFiles {
+            file: Some(self.directory.path().join("ca.pem")),
+            directory: None,
+        }
     }
 
     fn files(&self, name: &str) -> CertificateFiles {

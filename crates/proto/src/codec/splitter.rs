@@ -1,13 +1,12 @@
 //! Finding the end of a command before it is parsed.
 
-use std::ops::Range;
-
 use bytes::BytesMut;
 
 use super::command::{Dialect, Shape, is_mechanism_octet};
 use super::discard::{Discard, Progress};
 use super::header::{Header, HeaderStep};
 use super::limits::{CommandLimits, Limits};
+use super::split::{Fault, Split, TooLong};
 
 /// Finds commands in a stream of octets, over quoted strings and `{n}` or `{n+}` literals, under
 /// limits (RFC 3656 section 2; what is a fault, and where, as in Cyrus 3.6.1).
@@ -27,68 +26,6 @@ pub struct Splitter {
     /// Arguments that are complete.
     arguments: usize,
     shape: Shape,
-}
-
-/// What a [`Splitter`] found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Split {
-    /// Nothing more without more input.
-    Incomplete,
-    /// Tag and command word are there: offsets in the buffer. The word may be empty.
-    Head {
-        /// Where the tag is.
-        tag: Range<usize>,
-        /// Where the word is.
-        word: Range<usize>,
-    },
-    /// A `{n}` literal begins: the peer waits for `+ go ahead`.
-    GoAhead,
-    /// The first `len` octets of the buffer are a command; the caller removes them.
-    Whole {
-        /// Length in octets, with the line end.
-        len: usize,
-    },
-    /// The command is bad. The next calls remove it from the buffer.
-    Broken(Fault),
-    /// A limit is exceeded: the end of the session.
-    TooLong(TooLong),
-}
-
-/// What is wrong with a command, by the text that Cyrus answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
-    /// No word follows the tag.
-    NeedCommand,
-    /// An argument is missing, or one before the last is malformed.
-    MissingArguments,
-    /// The last argument is malformed, or something follows it.
-    ExtraArguments,
-    /// A host of UPDATE is malformed or empty.
-    BadlyFormedArguments,
-}
-
-impl Fault {
-    /// The text of the BAD that answers it.
-    pub fn text(self) -> &'static str {
-        match self {
-            Self::NeedCommand => "Need command",
-            Self::MissingArguments => "Missing arguments",
-            Self::ExtraArguments => "Extra arguments",
-            Self::BadlyFormedArguments => "Badly formed arguments",
-        }
-    }
-}
-
-/// Which limit was exceeded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TooLong {
-    /// [`Limits::tag_bytes_max`].
-    Tag,
-    /// [`CommandLimits::line_bytes_max`].
-    Line,
-    /// [`CommandLimits::literal_bytes_max`] or [`CommandLimits::literals_bytes_max`], by a literal
-    /// whose contents are on their way.
-    Literal,
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -131,6 +131,12 @@ impl ServerSession {
         self.state.phase() == Phase::Streaming
     }
 
+    /// Whether the session waits for its driver to finish a request. Nothing should be read
+    /// meanwhile: it would only pile up in the buffer.
+    pub fn is_waiting(&self) -> bool {
+        matches!(self.state, State::Driver(..))
+    }
+
     /// Whether nothing more is to be read.
     pub fn is_closed(&self) -> bool {
         matches!(self.state, State::Closed)
