@@ -6,6 +6,8 @@ use std::process::ExitCode;
 /// Exit statuses of sysexits.h, as Cyrus programs use them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
+    /// The server said NO, or a command of mupdatectl failed.
+    Refused,
     /// EX_USAGE: the command line, or a role this program can't play here.
     Usage,
     /// EX_OSERR: an address, a thread, a socket.
@@ -37,6 +39,7 @@ impl Failure {
     /// The exit status.
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self.status {
+            Status::Refused => 1,
             Status::Usage => 64,
             Status::System => 71,
             Status::Storage => 74,

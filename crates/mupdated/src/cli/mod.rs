@@ -1,6 +1,11 @@
 //! Command lines. Only this module prints.
 
+mod demo;
+mod local;
 pub mod mupdate;
+pub mod mupdatectl;
+mod passwd;
+mod remote;
 
 use std::process::ExitCode;
 

@@ -13,10 +13,10 @@ use crate::node::{Master, Places};
 use crate::telemetry;
 
 /// Where Cyrus has its configuration.
-const DEFAULT_CONFIG: &str = "/etc/imapd.conf";
+pub(crate) const DEFAULT_CONFIG: &str = "/etc/imapd.conf";
 const DEFAULT_LISTEN: &str = "127.0.0.1:3905";
 /// The name of the service in cyrus.conf, whose prefix options may carry.
-const DEFAULT_SERVICE: &str = "mupdate";
+pub(crate) const DEFAULT_SERVICE: &str = "mupdate";
 /// Environment variable by which Cyrus's master names the service.
 const SERVICE_VARIABLE: &str = "CYRUS_SERVICE";
 

@@ -1,0 +1,153 @@
+//! Commands for the server on this host, over its control socket.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use anyhow::bail;
+use clap::Subcommand;
+
+use crate::cli::mupdate::{DEFAULT_CONFIG, DEFAULT_SERVICE, data_dir_of};
+use crate::config::Settings;
+use crate::control::{self, Conflict, Reply, Request, Session, Status};
+
+/// Which server is meant.
+#[derive(Debug, clap::Args)]
+struct Target {
+    /// The server's configuration, which names its data directory.
+    #[arg(short = 'C', value_name = "FILE", default_value = DEFAULT_CONFIG, global = true)]
+    config: PathBuf,
+    /// The server's data directory, if it was started with --data.
+    #[arg(long, value_name = "DIR", global = true)]
+    data: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct StatusArgs {
+    #[command(flatten)]
+    target: Target,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+const RECOVERY_HELP: &str = "\
+A master whose store is missing, empty or older than it was starts in recovery: it accepts the lists
+that backends push and streams to nobody, since slaves would delete what it lacks. Run
+'ctl_mboxlist -m' on every backend, look at the conflicts, then end it.";
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = RECOVERY_HELP)]
+pub(super) struct RecoveryArgs {
+    #[command(flatten)]
+    target: Target,
+    #[command(subcommand)]
+    action: Option<RecoveryAction>,
+}
+
+#[derive(Debug, Clone, Copy, Subcommand)]
+enum RecoveryAction {
+    /// Show whether there is a recovery, why, and the conflicts found. The default.
+    Status,
+    /// The list is complete: let slaves in again.
+    End,
+}
+
+impl Target {
+    fn ask(&self, request: Request) -> anyhow::Result<Reply> {
+        let data_dir = match &self.data {
+            Some(dir) => dir.clone(),
+            None => data_dir_of(&Settings::read(&self.config, DEFAULT_SERVICE)?),
+        };
+        control::ask(&data_dir, request)
+    }
+
+    fn status(&self) -> anyhow::Result<Status> {
+        match self.ask(Request::Status)? {
+            Reply::Status(status) => Ok(status),
+            other => bail!("unexpected reply: {other:?}"),
+        }
+    }
+}
+
+pub(super) fn status(args: &StatusArgs) -> anyhow::Result<()> {
+    let status = args.target.status()?;
+    let mut out = io::stdout();
+    if args.json {
+        writeln!(out, "{}", serde_json::to_string_pretty(&status)?)?;
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "{} {}, pid {}",
+        status.role, status.version, status.pid
+    )?;
+    writeln!(
+        out,
+        "mailboxes {}, sequence {}, epoch {}",
+        status.mailboxes, status.sequence, status.epoch
+    )?;
+    writeln!(out, "root      {}", status.root)?;
+    writeln!(
+        out,
+        "log       {}",
+        if status.writable {
+            "writable"
+        } else {
+            "NOT WRITABLE: edits are refused"
+        }
+    )?;
+    write_recovery(&mut out, &status)?;
+    writeln!(out, "sessions  {}", status.sessions.len())?;
+    status
+        .sessions
+        .iter()
+        .try_for_each(|session| write_session(&mut out, session))
+}
+
+pub(super) fn recovery(args: &RecoveryArgs) -> anyhow::Result<()> {
+    let mut out = io::stdout();
+    match args.action.unwrap_or(RecoveryAction::Status) {
+        RecoveryAction::Status => write_recovery(&mut out, &args.target.status()?),
+        RecoveryAction::End => match args.target.ask(Request::EndRecovery)? {
+            Reply::RecoveryEnded(true) => Ok(writeln!(out, "recovery ended, slaves may come")?),
+            Reply::RecoveryEnded(false) => Ok(writeln!(out, "the master was not in recovery")?),
+            other => bail!("unexpected reply: {other:?}"),
+        },
+    }
+}
+
+fn write_recovery(out: &mut impl Write, status: &Status) -> anyhow::Result<()> {
+    match &status.recovery {
+        None => writeln!(out, "recovery  no")?,
+        Some(reason) => writeln!(out, "recovery  YES: {reason}")?,
+    }
+    status
+        .conflicts
+        .iter()
+        .try_for_each(|conflict| write_conflict(out, conflict))
+}
+
+fn write_conflict(out: &mut impl Write, conflict: &Conflict) -> anyhow::Result<()> {
+    let now = conflict.now.as_deref().unwrap_or("nowhere");
+    let older = conflict.older.join(", ");
+    writeln!(
+        out,
+        "  conflict {}: now {now}, but was said to be {older}",
+        conflict.mailbox
+    )?;
+    Ok(())
+}
+
+fn write_session(out: &mut impl Write, session: &Session) -> anyhow::Result<()> {
+    let user = session.user.as_deref().unwrap_or("-");
+    let behind = session
+        .behind
+        .map(|changes| format!(", {changes} changes behind"))
+        .unwrap_or_default();
+    writeln!(
+        out,
+        "  {} {user} {}{behind}, {} s",
+        session.peer, session.state, session.age_s
+    )?;
+    Ok(())
+}
