@@ -59,7 +59,10 @@ impl Wire {
         if !self.tail.is_empty() {
             self.pages.push_back(mem::take(&mut self.tail).into());
         }
-        self.pages.push_back(page.into());
+        // A list of nothing has a page of nothing, and sending nothing looks like a broken socket.
+        if !page.is_empty() {
+            self.pages.push_back(page.into());
+        }
     }
 
     /// Octets not yet handed to the socket.
