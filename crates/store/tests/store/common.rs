@@ -24,7 +24,7 @@ pub(crate) fn small() -> StoreConfig {
         segment_bytes: 900,
         snapshot_every_bytes: 400,
         final_snapshot_bytes: 1,
-        group_time: Duration::from_secs(3600),
+        group_time: Duration::from_hours(1),
         clock: || std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
         ..StoreConfig::default()
     }

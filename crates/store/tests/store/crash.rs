@@ -28,7 +28,7 @@ impl Expected {
         for edit in batches.iter().flat_map(|batch| &batch.edits) {
             after.edit(edit);
         }
-        let unknown = answers.iter().any(|a| *a == Err(EditError::OutcomeUnknown));
+        let unknown = answers.contains(&Err(EditError::OutcomeUnknown));
         let full = |a: &Answers| a.iter().flatten().any(|one| *one == Err(Refusal::Storage));
         if unknown {
             assert!(answers.iter().all(|a| *a == Err(EditError::OutcomeUnknown)));

@@ -67,11 +67,11 @@ fn judge(opened: Result<Stepped, OpenError>, path: &Path, stages: &[Model], cont
 
 fn damage_every_octet(disk: &SimDisk, stages: &[Model], files: &[PathBuf]) {
     for path in files {
-        let content = disk.content(path);
-        for at in 0..content.len() {
+        let whole = disk.content(path);
+        for at in 0..whole.len() {
             for bits in [0x01, 0x80, 0xFF] {
                 let copy = disk.copy();
-                let mut damaged = content.clone();
+                let mut damaged = whole.clone();
                 damaged[at] ^= bits;
                 copy.put(path, damaged);
                 let context = format!("{} at {at} ^ {bits:#x}", path.display());
@@ -143,7 +143,7 @@ fn both_snapshots_damaged_and_the_log_cut_is_refused() {
     let (disk, stages) = filled(&[3, 5, 7]);
     let mut stepped = open(&disk).unwrap();
     drive(stepped.store.clone().new_epoch(), || {
-        _ = stepped.writer.step()
+        _ = stepped.writer.step();
     })
     .unwrap()
     .unwrap();

@@ -5,5 +5,6 @@
 mod common;
 mod crash;
 mod damage;
+mod marker;
 mod model;
 mod simple;

@@ -1,0 +1,219 @@
+//! Figures of a store: `cargo run --release -p store --example measure [MAILBOXES] [DIRECTORY]`.
+
+#![expect(clippy::print_stdout, reason = "it is there to print figures")]
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use proto::{Acl, Edit, EditKind, Entry, Location, MailboxName};
+use store::{Batch, Decision, Origin, OsFileSystem, Rules, Store, StoreConfig, Stored};
+
+/// Edits of one batch, as of a backend that pipelines.
+const BATCH: u64 = 200;
+/// Backends at once.
+const BACKENDS: u64 = 4;
+/// Folders of a user.
+const FOLDERS: u64 = 12;
+
+struct Grant;
+
+impl Rules for Grant {
+    fn decide(&mut self, _: Option<&Stored>, edit: &Edit, _: &Origin) -> Decision {
+        match &edit.kind {
+            EditKind::Activate { location, acl } => Decision::Set {
+                entry: Entry::Active {
+                    location: location.clone(),
+                    acl: acl.clone(),
+                },
+                conflict: false,
+            },
+            EditKind::Reserve { .. } | EditKind::Deactivate { .. } => Decision::Nothing,
+            EditKind::Delete => Decision::Remove,
+        }
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let mailboxes = arguments.next().map_or(Ok(500_000), |n| n.parse())?;
+    let scratch = tempfile::tempdir()?;
+    let dir = arguments
+        .next()
+        .map_or_else(|| scratch.path().to_owned(), PathBuf::from);
+    let config = StoreConfig::default();
+
+    let (store, _) = open(&dir, &config)?;
+    let took = load(&store, mailboxes, |i| i).await?;
+    println!("load in name order: {:.0} edits/s", rate(mailboxes, took));
+    let random = move |i: u64| i.wrapping_mul(0x9E37_79B9_7F4A_7C15) % mailboxes;
+    let took = load(&store, mailboxes, random).await?;
+    println!(
+        "edits of random names: {:.0} edits/s",
+        rate(mailboxes, took)
+    );
+    let began = Instant::now();
+    for i in 0..1000 {
+        store.edit(batch(i..i + 1, |i| i)?).await?;
+    }
+    println!(
+        "one edit after another: {:.3} ms",
+        began.elapsed().as_secs_f64()
+    );
+    scan(&store);
+    let began = Instant::now();
+    let mut feed = store.feed(store.current().history().start());
+    let mut lines = 0;
+    while feed.position() < store.current().sequence() {
+        lines += feed.next_chunk(None, 1000)?.lines.len();
+    }
+    println!(
+        "feed of {lines} lines: {:.3} s",
+        began.elapsed().as_secs_f64()
+    );
+    println!("resident with the full history: {} MiB", resident() >> 20);
+    drop(feed);
+    let began = Instant::now();
+    store.shutdown().await;
+    println!(
+        "shutdown with a snapshot: {:.3} s",
+        began.elapsed().as_secs_f64()
+    );
+
+    let config = StoreConfig {
+        history_changes_max: 0,
+        ..config
+    };
+    start(&dir, &config, mailboxes, "start without history").await?;
+    start(
+        &dir,
+        &StoreConfig::default(),
+        mailboxes,
+        "start with history",
+    )
+    .await
+}
+
+async fn start(
+    dir: &Path,
+    config: &StoreConfig,
+    mailboxes: u64,
+    what: &str,
+) -> Result<(), Box<dyn Error>> {
+    let before = resident();
+    let began = Instant::now();
+    let (store, report) = open(dir, config)?;
+    let took = began.elapsed().as_secs_f64();
+    let grown = resident().saturating_sub(before);
+    let version = store.current();
+    println!(
+        "{what}: {took:.3} s, {} groups replayed, {} changes held, {} octets an entry",
+        report.replayed_groups,
+        version.history().len(),
+        grown / mailboxes
+    );
+    drop(version);
+    scan(&store);
+    store.shutdown().await;
+    Ok(())
+}
+
+fn open(dir: &Path, config: &StoreConfig) -> Result<(Store, store::OpenReport), store::OpenError> {
+    Store::open(OsFileSystem, dir, config.clone(), Box::new(Grant))
+}
+
+async fn load(
+    store: &Store,
+    mailboxes: u64,
+    which: impl Fn(u64) -> u64 + Copy + Send + 'static,
+) -> Result<f64, Box<dyn Error>> {
+    let began = Instant::now();
+    let mut backends = Vec::new();
+    for backend in 0..BACKENDS {
+        let store = store.clone();
+        let mut first = backend * BATCH;
+        backends.push(tokio::spawn(async move {
+            while first < mailboxes {
+                let numbers = first..(first + BATCH).min(mailboxes);
+                let batch = batch(numbers, which).map_err(|error| error.to_string())?;
+                store.edit(batch).await.map_err(|error| error.to_string())?;
+                first += BATCH * BACKENDS;
+            }
+            Ok::<(), String>(())
+        }));
+    }
+    for backend in backends {
+        backend.await??;
+    }
+    Ok(began.elapsed().as_secs_f64())
+}
+
+fn batch(
+    numbers: std::ops::Range<u64>,
+    which: impl Fn(u64) -> u64,
+) -> Result<Batch, Box<dyn Error>> {
+    let edit = |i: u64| {
+        let (user, folder) = (which(i) / FOLDERS, which(i) % FOLDERS);
+        let name = if folder == 0 {
+            format!("user.u{user:07}")
+        } else {
+            format!("user.u{user:07}.Projects.{}", 2010 + folder)
+        };
+        let location = format!("backend{}.test!default", user % 8);
+        let acl = format!("u{user:07}\tlrswipkxtecda\t");
+        Ok::<Edit, Box<dyn Error>>(Edit {
+            mailbox: MailboxName::try_from(name.as_bytes())?,
+            kind: EditKind::Activate {
+                location: Location::try_from(location.as_bytes())?,
+                acl: Acl::try_from(acl.as_bytes())?,
+            },
+        })
+    };
+    Ok(Batch {
+        origin: Origin {
+            identity: Arc::from("backend1"),
+            peer: Arc::from("127.0.0.1:4711"),
+        },
+        edits: numbers.map(edit).collect::<Result<_, _>>()?,
+    })
+}
+
+/// All entries, about as they would be sent.
+fn scan(store: &Store) {
+    let version = store.current();
+    let began = Instant::now();
+    let mut page = Vec::new();
+    let mut octets = 0;
+    for (name, stored) in version.iter() {
+        page.extend_from_slice(b"U01 MAILBOX \"");
+        name.write_to(&mut page);
+        page.extend_from_slice(b"\" \"");
+        page.extend_from_slice(stored.entry.location().as_bytes());
+        page.extend_from_slice(b"\" \"");
+        page.extend_from_slice(stored.entry.acl().map(Acl::as_bytes).unwrap_or_default());
+        page.extend_from_slice(b"\"\r\n");
+        if page.len() > 1 << 16 {
+            octets += page.len();
+            page.clear();
+        }
+    }
+    let took = began.elapsed().as_secs_f64();
+    println!(
+        "scan of {} entries, {octets} octets: {took:.3} s",
+        version.len()
+    );
+}
+
+fn rate(edits: u64, seconds: f64) -> f64 {
+    f64::from(u32::try_from(edits).unwrap_or(u32::MAX)) / seconds
+}
+
+/// Resident memory of this process, in octets.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    kib.unwrap_or_default() << 10
+}
