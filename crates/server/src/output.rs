@@ -56,6 +56,9 @@ impl Wire {
 
     /// A whole page follows what is there.
     pub(crate) fn push_page(&mut self, page: Vec<u8>) {
+        if page.is_empty() {
+            return;
+        }
         if !self.tail.is_empty() {
             self.pages.push_back(mem::take(&mut self.tail).into());
         }
