@@ -83,6 +83,12 @@ impl<D: Disk> Database<D> {
             return Err(Error::ReadOnly);
         }
         let (start, id) = self.committed_state()?;
+        // Held open until the end: else, once the file is replaced and closed, a later one may get its
+        // inode number, and pass for it.
+        let pin = self.disk.open().map_err(Error::io("open the file"))?;
+        if self.disk.id(&pin).map_err(Error::io("look at the file"))? != id {
+            return Err(Error::Replaced);
+        }
         let temporary = self.disk.temporary(&self.file);
         let file = temporary
             .map_err(Error::io("create the temporary file"))?
@@ -150,8 +156,9 @@ impl<D: Disk> Database<D> {
         let mut loader = Loader::new(file, fillers);
         let (mut cursor, mut copied) = (None, 0);
         loop {
-            let (_, (batch, next)) =
-                self.peek(|log, header| read_batch(log, header, order, cursor.as_ref()))?;
+            let (_, (batch, next)) = self.peek(id, |log, header| {
+                read_batch(log, header, order, cursor.as_ref())
+            })?;
             self.check_in_place(id)?;
             for pair in &batch {
                 loader.push(pair.key(), pair.value())?;
@@ -183,7 +190,7 @@ impl<D: Disk> Database<D> {
         round: u32,
         tell: Tell<'_>,
     ) -> Result<(), Error> {
-        let (now, ()) = self.peek(|_, _| Ok(()))?;
+        let (now, ()) = self.peek(id, |_, _| Ok(()))?;
         let bytes = now.committed.saturating_sub(copy.replayed_to);
         if bytes <= TAIL_BYTES {
             return Ok(());
@@ -192,7 +199,7 @@ impl<D: Disk> Database<D> {
             let bytes = now.committed.saturating_sub(copy.replayed_to);
             tell_or_end(tell, Progress::Replaying { round, bytes })?;
             let (order, from) = (copy.order, copy.replayed_to);
-            let (_, (changes, to)) = self.peek(|log, _| read_changes(log, order, from))?;
+            let (_, (changes, to)) = self.peek(id, |log, _| read_changes(log, order, from))?;
             self.check_in_place(id)?;
             copy.take_over(&changes, to)?;
         }
@@ -256,7 +263,7 @@ impl<D: Disk> Database<D> {
     fn check_in_place(&self, id: FileId) -> Result<(), Error> {
         let in_place = self.disk.id_in_place();
         let in_place = in_place.map_err(Error::io("look at the path"))?;
-        if in_place == id && self.file_id()? == id {
+        if in_place == id {
             Ok(())
         } else {
             Err(Error::Replaced)

@@ -11,7 +11,7 @@ use super::read::Pair;
 use super::record::{Kind, LISTS, Record};
 use super::recover::is_clean;
 use crate::Error;
-use crate::file::{Disk, File};
+use crate::file::{Disk, File, FileId};
 
 /// How often a batch is tried without a lock before it is read under one.
 const TRIES_WITHOUT_LOCK: u32 = 8;
@@ -25,9 +25,11 @@ const KEYS_MAX: usize = 200;
 
 impl<D: Disk> Database<D> {
     /// Reads what is consistent: nothing may be committed while `read` runs. Tried without a lock
-    /// first, and if writers don't leave a gap, under a shared one.
+    /// first, and if writers don't leave a gap, under a shared one. `id` is the file meant: places in
+    /// one that was replaced say nothing about the other.
     pub(super) fn peek<T>(
         &mut self,
+        id: FileId,
         mut read: impl FnMut(&mut Log<'_, D::File>, &Header) -> Result<T, Error>,
     ) -> Result<(Header, T), Error> {
         for attempt in 0..TRIES_WITHOUT_LOCK {
@@ -48,10 +50,14 @@ impl<D: Disk> Database<D> {
             }
         }
         let (header, _) = self.lock_to_read()?;
-        let found = header.ok_or(Error::Replaced).and_then(|header| {
-            let found = read(&mut Log::new(&self.file, &mut self.pages, &header), &header)?;
-            Ok((header, found))
-        });
+        let same = self.file_id()? == id;
+        let found = header
+            .filter(|_| same)
+            .ok_or(Error::Replaced)
+            .and_then(|header| {
+                let found = read(&mut Log::new(&self.file, &mut self.pages, &header), &header)?;
+                Ok((header, found))
+            });
         self.unlock();
         found
     }
