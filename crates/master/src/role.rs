@@ -70,9 +70,9 @@ mod tests {
             identity: "be".into(),
             peer: "127.0.0.1:1".into(),
         });
-        listed
-            .iter()
-            .for_each(|prefix| asker.note_list(prefix.as_bytes()));
+        for prefix in listed {
+            asker.note_list(prefix.as_bytes());
+        }
         asker
     }
 

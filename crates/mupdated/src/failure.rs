@@ -8,13 +8,13 @@ use std::process::ExitCode;
 pub enum Status {
     /// The server said NO, or a command of mupdatectl failed.
     Refused,
-    /// EX_USAGE: the command line, or a role this program can't play here.
+    /// `EX_USAGE`: the command line, or a role this program can't play here.
     Usage,
-    /// EX_OSERR: an address, a thread, a socket.
+    /// `EX_OSERR`: an address, a thread, a socket.
     System,
-    /// EX_IOERR: the data directory.
+    /// `EX_IOERR`: the data directory.
     Storage,
-    /// EX_CONFIG: imapd.conf, certificates, users file.
+    /// `EX_CONFIG`: imapd.conf, certificates, users file.
     Config,
 }
 

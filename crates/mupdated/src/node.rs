@@ -58,7 +58,7 @@ pub struct Master {
     keeper: Arc<Keeper>,
     slaves: KnownSlaves,
     serving: JoinHandle<()>,
-    helpers: TaskTracker,
+    tasks: TaskTracker,
     stop: CancellationToken,
 }
 
@@ -81,26 +81,7 @@ impl Master {
         let keeper = keep_marker(settings, &store, &recovery)?;
         name_unread_mailboxes_db(&settings.mailboxes_db, &store);
 
-        let system = |cause: anyhow::Error| Failure::new(Status::System, cause);
-        let mut listeners = Vec::new();
-        for address in &places.listen {
-            listeners.extend(
-                Listener::bind(address)
-                    .await
-                    .map_err(|cause| system(cause.into()))?,
-            );
-        }
-        let addresses = listeners
-            .iter()
-            .filter_map(|listener| listener.local_addr().ok())
-            .collect();
-        let kick = places
-            .kick_socket
-            .as_deref()
-            .map(KickSocket::bind)
-            .transpose();
-        let kick = kick.map_err(|cause| system(cause.into()))?;
-        let control = ControlSocket::bind(&places.data_dir).map_err(system)?;
+        let sockets = Sockets::open(places).await?;
         let slaves = known_slaves(&places.data_dir.join(SLAVES_NAME));
         let sessions = Sessions::default();
         let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
@@ -111,32 +92,31 @@ impl Master {
             authenticator,
             tls,
             dump_pool: DumpPool::start(threads)
-                .context("start the dump pool")
-                .map_err(system)?,
+                .map_err(|cause| Failure::new(Status::System, cause))?,
             slaves: slaves.clone(),
             sessions: sessions.clone(),
         };
         let stop = CancellationToken::new();
-        let helpers = TaskTracker::new();
-        if let Some(kick) = kick {
-            helpers.spawn(kick.run(stop.clone()));
+        let tasks = TaskTracker::new();
+        if let Some(kick) = sockets.kick {
+            tasks.spawn(kick.run(stop.clone()));
         }
-        helpers.spawn(save_slaves(slaves.clone(), stop.clone()));
+        tasks.spawn(save_slaves(slaves.clone(), stop.clone()));
         let operator = MasterOperator {
             store: store.clone(),
             keeper: Arc::clone(&keeper),
             recovery,
             sessions,
         };
-        helpers.spawn(control.run(operator, stop.clone()));
-        let serving = tokio::spawn(server.run(listeners, stop.clone()));
+        tasks.spawn(sockets.control.run(operator, stop.clone()));
+        let serving = tokio::spawn(server.run(sockets.listeners, stop.clone()));
         Ok(Self {
-            addresses,
+            addresses: sockets.addresses,
             store,
             keeper,
             slaves,
             serving,
-            helpers,
+            tasks,
             stop,
         })
     }
@@ -144,22 +124,56 @@ impl Master {
     /// Ends sessions, makes what they were promised durable, and gives everything back.
     pub async fn stop(self) {
         self.stop.cancel();
-        self.helpers.close();
+        self.tasks.close();
         let ended = async {
             if let Err(cause) = self.serving.await {
                 error!(%cause, "server ended badly");
             }
-            self.helpers.wait().await;
+            self.tasks.wait().await;
         };
         if tokio::time::timeout(STOP_GRACE, ended).await.is_err() {
             warn!("some sessions did not end in time");
         }
         save_slaves_once(&self.slaves);
         self.store.shutdown().await;
-        match Arc::try_unwrap(self.keeper) {
-            Ok(keeper) => keeper.stop(),
-            Err(_) => warn!("state file is still in use; its last figures are up to a second old"),
+        if let Ok(keeper) = Arc::try_unwrap(self.keeper) {
+            keeper.stop()
+        } else {
+            warn!("state file is still in use; its last figures are up to a second old")
         }
+    }
+}
+
+/// Everything that is bound before anything is served.
+struct Sockets {
+    listeners: Vec<Listener>,
+    addresses: Vec<SocketAddr>,
+    kick: Option<KickSocket>,
+    control: ControlSocket,
+}
+
+impl Sockets {
+    async fn open(places: &Places) -> Result<Self, Failure> {
+        let system = |cause: anyhow::Error| Failure::new(Status::System, cause);
+        let mut listeners = Vec::new();
+        for address in &places.listen {
+            let bound = Listener::bind(address).await;
+            listeners.extend(bound.map_err(|cause| system(cause.into()))?);
+        }
+        let addresses = listeners
+            .iter()
+            .filter_map(|listener| listener.local_addr().ok());
+        let kick = places
+            .kick_socket
+            .as_deref()
+            .map(KickSocket::bind)
+            .transpose();
+        Ok(Self {
+            addresses: addresses.collect(),
+            kick: kick.map_err(|cause| system(cause.into()))?,
+            control: ControlSocket::bind(&places.data_dir).map_err(system)?,
+            listeners,
+        })
     }
 }
 

@@ -116,7 +116,7 @@ fn show(session: &SessionStatus, head: Sequence) -> Session {
     Session {
         peer: session.peer.to_string(),
         age_s: session.age_s,
-        user: user.map(|name| name.to_string()),
+        user: user.map(ToString::to_string),
         state: state.to_owned(),
         behind,
     }

@@ -80,14 +80,11 @@ impl TryFrom<&[u8]> for Location {
         if let Some(at) = text.iter().position(u8::is_ascii_control) {
             return Err(InvalidLocation::Control { at });
         }
-        let separators = text.iter().filter(|&&octet| octet == SEPARATOR).count();
-        if separators > 1 {
+        let mut pieces = text.splitn(3, |&octet| octet == SEPARATOR);
+        let server_len = pieces.next().map_or(0, <[u8]>::len);
+        if pieces.nth(1).is_some() {
             return Err(InvalidLocation::TwoSeparators);
         }
-        let server_len = text
-            .iter()
-            .position(|&octet| octet == SEPARATOR)
-            .unwrap_or(text.len());
         if server_len == 0 {
             return Err(InvalidLocation::NoServer);
         }

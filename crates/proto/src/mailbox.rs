@@ -109,10 +109,9 @@ impl MailboxName {
         let mut parts = rest.splitn(4, |&octet| octet == KEY_HIERARCHY_SEPARATOR);
         let (first, second, third) = (parts.next(), parts.next(), parts.next());
         let owner = match (first, second, third) {
-            (Some(b"user"), Some(user), _) => user,
-            (Some(DELETED_PREFIX), Some(b"user"), Some(user)) => user,
-            (Some(DELETED_PREFIX), Some(shared), _) => shared,
-            (Some(shared), _, _) => shared,
+            (Some(DELETED_PREFIX), Some(b"user"), Some(owner))
+            | (Some(b"user" | DELETED_PREFIX), Some(owner), _)
+            | (Some(owner), _, _) => owner,
             (None, _, _) => rest,
         };
         (domain, owner)

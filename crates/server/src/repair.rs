@@ -47,7 +47,9 @@ pub(crate) fn endangered(version: &Version, lacking: &Lacking) -> Vec<MailboxNam
         }
         Lacking::Unknown(deleted) => {
             let mut prefixes = Prefixes::default();
-            deleted.iter().for_each(|name| prefixes.add_carets(name));
+            for name in deleted {
+                prefixes.add_carets(name);
+            }
             version
                 .after(None)
                 .for_each(|(name, _)| prefixes.add_carets(name));

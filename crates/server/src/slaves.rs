@@ -206,7 +206,14 @@ fn print(slaves: &BTreeMap<Pair, Slave>) -> String {
             Some((epoch, sequence)) => format!("{epoch} {sequence}"),
             None => continue,
         };
-        text.push_str(&format!("{} {state} {}\n", pair.address, pair.identity));
+        text.extend([
+            pair.address.to_string().as_str(),
+            " ",
+            &state,
+            " ",
+            &pair.identity,
+            "\n",
+        ]);
     }
     text
 }

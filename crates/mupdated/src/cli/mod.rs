@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use crate::failure::Failure;
 
-/// Shows what clap has to say: help and version are answers, the rest is misuse (EX_USAGE).
+/// Shows what clap has to say: help and version are answers, the rest is misuse (`EX_USAGE`).
 pub fn usage(said: &clap::Error) -> ExitCode {
     let shown = said.print();
     if said.use_stderr() || shown.is_err() {

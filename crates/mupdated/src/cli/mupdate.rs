@@ -42,10 +42,10 @@ pub struct Args {
     /// Address to listen on; may be given more than once. [default: 127.0.0.1:3905]
     #[arg(long, value_name = "HOST:PORT")]
     listen: Vec<String>,
-    /// Directory of our own state. [default: mupdate_data_dir, else <configdirectory>/mupdate]
+    /// Directory of our own state. [default: `mupdate_data_dir`, else <configdirectory>/mupdate]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// File of users, see 'mupdatectl passwd'. [default: mupdate_users_file, else <data>/users]
+    /// File of users, see 'mupdatectl passwd'. [default: `mupdate_users_file`, else <data>/users]
     #[arg(long, value_name = "FILE")]
     users: Option<PathBuf>,
     /// Kick socket, or 'none'. [default: <configdirectory>/socket/mupdate.target]

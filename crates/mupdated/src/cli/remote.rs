@@ -114,7 +114,7 @@ pub(super) async fn run(connection: &Connection, query: Query) -> anyhow::Result
             print(&line(&name, &entry))?;
         }
         Query::List { prefix } => {
-            list(&mut client, prefix.as_deref().map(OsStrExt::as_bytes)).await?
+            list(&mut client, prefix.as_deref().map(OsStrExt::as_bytes)).await?;
         }
         Query::Watch { hosts } => return watch(client, &hosts).await,
         Query::Activate {
@@ -127,10 +127,10 @@ pub(super) async fn run(connection: &Connection, query: Query) -> anyhow::Result
                 .await?;
         }
         Query::Reserve { name, location: at } => {
-            client.reserve(&mailbox(&name)?, &location(&at)?).await?
+            client.reserve(&mailbox(&name)?, &location(&at)?).await?;
         }
         Query::Deactivate { name, location: at } => {
-            client.deactivate(&mailbox(&name)?, &location(&at)?).await?
+            client.deactivate(&mailbox(&name)?, &location(&at)?).await?;
         }
         Query::Delete { name } => client.delete(&mailbox(&name)?).await?,
     }
@@ -218,7 +218,7 @@ async fn watch(client: Client, hosts: &[OsString]) -> anyhow::Result<()> {
         };
         match update {
             Ok(Update::DumpComplete) => {
-                complain(&format!("{entries} entries; changes follow (end with ^C)"))?
+                complain(&format!("{entries} entries; changes follow (end with ^C)"))?;
             }
             Ok(Update::Unusable(unusable)) => complain(&unusable)?,
             Ok(update) => {

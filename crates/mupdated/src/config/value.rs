@@ -84,8 +84,8 @@ mod tests {
     fn durations_as_cyrus_writes_them() {
         assert_eq!(duration("3"), Ok(Duration::from_secs(3)));
         assert_eq!(duration("3s"), Ok(Duration::from_secs(3)));
-        assert_eq!(duration("1h30m"), Ok(Duration::from_secs(5400)));
-        assert_eq!(duration("1d"), Ok(Duration::from_secs(86400)));
+        assert_eq!(duration("1h30m"), Ok(Duration::from_mins(90)));
+        assert_eq!(duration("1d"), Ok(Duration::from_hours(24)));
         for wrong in [
             "",
             "s",

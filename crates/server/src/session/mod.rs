@@ -95,7 +95,7 @@ pub(crate) async fn run(shared: Arc<Shared>, registered: Registered, stream: Str
     }
     match &end {
         End::FellBehind | End::OutcomeUnknown | End::Internal(_) => {
-            warn!(reason = %end, "session ends")
+            warn!(reason = %end, "session ends");
         }
         End::NotOpen => info!(reason = %end, "session ends"),
         _ => debug!(reason = %end, "session ends"),

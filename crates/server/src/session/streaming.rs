@@ -224,7 +224,7 @@ impl Streaming {
             }
             match chunk.version.get(mailbox) {
                 Some(stored) => {
-                    encode::entry_line(session.wire.tail(), &self.tag, mailbox, &stored.entry)
+                    encode::entry_line(session.wire.tail(), &self.tag, mailbox, &stored.entry);
                 }
                 None => encode::delete_line(session.wire.tail(), &self.tag, mailbox),
             }
@@ -305,7 +305,7 @@ impl Streaming {
                 .push(Answer::Last(session.protocol.eof(), End::Closed)),
             Event::Silence => self.repeat_a_line(session),
             Event::Work(Work::Page(page)) => {
-                self.send_page(session, page.ok_or(End::Internal("dump pool"))?)
+                self.send_page(session, page.ok_or(End::Internal("dump pool"))?);
             }
             Event::Work(Work::Endangered(names)) => {
                 if let Phase::Live(repair) = &mut self.phase {
