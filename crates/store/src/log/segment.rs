@@ -1,8 +1,11 @@
 //! Segment files: names and headers.
 
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::bytes::Reader;
+use crate::file::{FileSystem, Open, read_full};
 use crate::ids::FORKS_MAX;
 use crate::{Epoch, Fork, Lineage, Root, Sequence};
 
@@ -79,6 +82,17 @@ impl Header {
             root: Root(input.u128()?),
         })
     }
+}
+
+/// Reads the header of a segment's file.
+pub(crate) fn read_header(fs: &dyn FileSystem, path: &Path) -> io::Result<Header> {
+    let file = fs.open(path, Open::Read)?;
+    let mut octets = vec![0; HEADER_BYTES_MAX];
+    let filled = read_full(&*file, &mut octets, 0)?;
+    octets.truncate(filled);
+    let header = Header::decode(&octets);
+    let (header, _) = header.map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
+    Ok(header)
 }
 
 /// Fills in the length and appends the checksum.

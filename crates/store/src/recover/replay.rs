@@ -226,7 +226,9 @@ impl Recovery<'_> {
         segments: &[u64],
     ) -> Result<History, OpenError> {
         let mut history = None;
-        for &number in segments.iter().filter(|&&n| n <= version.log.segment) {
+        let first = self.first_of_history(version, segments);
+        let wanted = first..=version.log.segment;
+        for &number in segments.iter().filter(|number| wanted.contains(number)) {
             let segment = match self.segment(number) {
                 Err(OpenError::Damaged { path, offset, .. }) if number < version.log.segment => {
                     self.report
@@ -247,6 +249,23 @@ impl Recovery<'_> {
         Ok(history
             .filter(|history| history.end() == version.sequence)
             .unwrap_or_else(|| History::starting_after(version.sequence)))
+    }
+
+    /// The first segment with changes that the bounds of history leave room for.
+    fn first_of_history(&self, version: &Version, segments: &[u64]) -> u64 {
+        let room = u64::try_from(self.config.history_changes_max).unwrap_or(u64::MAX);
+        let wanted = version.sequence.0.saturating_sub(room);
+        let begins_before = |number: &&u64| {
+            let path = self.dir.join(segment::file_name(**number));
+            let header = segment::read_header(self.fs, &path);
+            header.is_ok_and(|header| header.sequence.0 <= wanted)
+        };
+        let older = segments
+            .iter()
+            .rev()
+            .filter(|&&number| number <= version.log.segment);
+        let first = older.clone().find(begins_before).or_else(|| older.last());
+        first.copied().unwrap_or(version.log.segment)
     }
 
     fn read_history(&mut self, segment: &Segment, end: u64, history: &mut Option<History>) {

@@ -5,16 +5,16 @@ pub(crate) mod read;
 mod write;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 
 use tracing::{debug, warn};
 
-use crate::file::{FileSystem, Open, read_full};
+use crate::file::FileSystem;
 use crate::log::LogPosition;
-use crate::log::segment::{self, HEADER_BYTES_MAX};
+use crate::log::segment;
 use crate::store::Shared;
 use crate::{Sequence, StoreConfig};
 
@@ -141,25 +141,19 @@ impl Snapshotter {
         numbers.sort_unstable();
         for pair in numbers.windows(2) {
             let &[number, next] = pair else { break };
-            if number >= oldest.segment || self.base_of(next)? > history {
+            if number >= oldest.segment || base_of(&*self.fs, &self.dir, next)? > history {
                 break;
             }
             self.fs.remove(&self.dir.join(segment::file_name(number)))?;
         }
         self.fs.sync_dir(&self.dir)
     }
+}
 
-    /// The sequence that a segment continues from.
-    fn base_of(&self, number: u64) -> io::Result<Sequence> {
-        let path = self.dir.join(segment::file_name(number));
-        let file = self.fs.open(&path, Open::Read)?;
-        let mut octets = vec![0; HEADER_BYTES_MAX];
-        let filled = read_full(&*file, &mut octets, 0)?;
-        octets.truncate(filled);
-        let header = segment::Header::decode(&octets);
-        let header = header.map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
-        Ok(header.0.sequence)
-    }
+/// The sequence that a segment continues from.
+fn base_of(fs: &dyn FileSystem, dir: &Path, number: u64) -> io::Result<Sequence> {
+    let path = dir.join(segment::file_name(number));
+    Ok(segment::read_header(fs, &path)?.sequence)
 }
 
 impl std::fmt::Debug for Snapshotter {
