@@ -1,0 +1,1 @@
+//! Keeps a Cyrus `mailboxes.db` equal to the list of a store.

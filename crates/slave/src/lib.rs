@@ -1,0 +1,1 @@
+//! The slave of a murder: follows a master and serves what it has.
