@@ -1,5 +1,7 @@
 //! From the files of a directory to the list (`docs/store-format.md`, "Start").
 
+mod base;
+mod history;
 mod replay;
 mod report;
 
