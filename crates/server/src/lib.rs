@@ -25,6 +25,6 @@ mod status;
 pub use config::{ListOrder, ListOrders, ServerConfig};
 pub use listener::{BindError, Listener, Server};
 pub use planes::DumpPool;
-pub use role::{Asker, Role};
+pub use role::{Asker, Role, Wait};
 pub use slaves::{KnownSlaves, KnownSlavesError};
 pub use status::{SessionState, SessionStatus, Sessions};

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
-use std::mem;
+use std::mem::{self, MaybeUninit};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -13,7 +13,7 @@ use transport::Stream;
 use transport::sasl::Security;
 
 /// Read at most this much at once.
-const READ_BYTES: usize = 64 * 1024;
+const READ_BYTES: usize = 16 * 1024;
 
 /// The connection and what is still to be sent on it. Everything that waits here was made by the
 /// session itself, one page or one chunk at a time, so it is bounded by what a session makes before
@@ -24,7 +24,6 @@ pub(crate) struct Wire {
     pages: VecDeque<Bytes>,
     tail: Vec<u8>,
     unflushed: bool,
-    scratch: Box<[u8]>,
 }
 
 /// What happened on a socket.
@@ -45,7 +44,6 @@ impl Wire {
             pages: VecDeque::new(),
             tail: Vec::new(),
             unflushed: false,
-            scratch: vec![0; READ_BYTES].into(),
         }
     }
 
@@ -154,7 +152,9 @@ impl Wire {
         let Some(stream) = &mut self.stream else {
             return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
         };
-        let mut room = ReadBuf::new(&mut self.scratch);
+        // On the stack: thousands of idle sessions must not each hold a buffer.
+        let mut scratch = [const { MaybeUninit::uninit() }; READ_BYTES];
+        let mut room = ReadBuf::uninit(&mut scratch);
         ready!(Pin::new(stream).poll_read(cx, &mut room))?;
         let read = room.filled();
         if read.is_empty() {

@@ -1,7 +1,9 @@
 //! What differs between a master and a slave, as seen by a session.
 
+use std::pin::Pin;
+
 use proto::{Edit, MailboxName, Refusal};
-use store::{Origin, Stored};
+use store::{Origin, Sequence, Stored};
 
 /// What a role may want to know about the session that asks.
 #[derive(Debug, Clone)]
@@ -46,7 +48,11 @@ impl Asker {
     }
 }
 
-/// The rules of a master or of a slave. Decisions only: nothing here waits.
+/// Something to wait for before an answer may go; it may be given up at any time.
+pub type Wait = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// The rules of a master or of a slave. Decisions only: what has to be waited for is handed out, so
+/// that nobody but the one session waits.
 pub trait Role: Send + Sync + 'static {
     /// Whether UPDATE may be served now. Where not, the connection is closed without a reply,
     /// since any reply would make a Cyrus slave delete what it has (Cyrus: `mupdate_synchronize`).
@@ -57,6 +63,19 @@ pub trait Role: Send + Sync + 'static {
 
     /// Whether FIND shows this entry to this session.
     fn shows(&self, asker: &Asker, mailbox: &MailboxName, found: &Stored) -> bool;
+
+    /// What a NOOP waits for before it becomes a barrier in our own list: on a slave, that its master
+    /// was asked for all it has. `None`: nothing, as on a master.
+    fn before_barrier(&self) -> Option<Wait> {
+        None
+    }
+
+    /// What the OK to an edit waits for once the change `sequence` is durable: that others on this host
+    /// can see it. `None`: nothing.
+    fn before_ok(&self, sequence: Sequence) -> Option<Wait> {
+        let _ = sequence;
+        None
+    }
 }
 
 #[cfg(test)]

@@ -1,15 +1,20 @@
 //! RESERVE, ACTIVATE, DEACTIVATE and DELETE (RFC 3656 sections 4.2, 4.3, 4.4, 4.9).
 
+use std::sync::Arc;
+
 use proto::codec::{Tag, encode};
 use proto::session::{Request, Step};
 use proto::{Edit, Refusal};
-use store::{Batch, EditError};
+use store::{Answer, Batch, EditError};
 use tracing::debug;
 
 use super::{End, Session};
 
 /// Edits that one session hands to the writer at once.
 const BATCH_EDITS_MAX: usize = 256;
+
+/// A wish's tag, and why it was refused if it was.
+type Place = (Tag, Option<Refusal>);
 
 impl Session {
     /// Carries out this edit and those pipelined right behind it as one batch, so that a peer that
@@ -34,52 +39,65 @@ impl Session {
     }
 
     async fn edit_all(&mut self, wishes: Vec<(Tag, Result<Edit, Refusal>)>) -> Result<(), End> {
+        let (answers, admitted) = self.admit(wishes)?;
+        let outcomes = self.commit(admitted).await?;
+        let mut outcomes = outcomes.into_iter();
+        for (tag, refused) in answers {
+            let refusal = if refused.is_some() {
+                refused
+            } else {
+                let outcome = outcomes
+                    .next()
+                    .ok_or(End::Internal("edit without an answer"))?;
+                outcome.err()
+            };
+            self.answer_edit(&tag, refusal.as_ref());
+        }
+        Ok(())
+    }
+
+    /// Asks the role about each wish: the edits that may go to the writer, and the refusals of the
+    /// others, each in its place.
+    fn admit(
+        &mut self,
+        wishes: Vec<(Tag, Result<Edit, Refusal>)>,
+    ) -> Result<(Vec<Place>, Vec<Edit>), End> {
         let version = self.shared.store.current();
-        let role = std::sync::Arc::clone(&self.shared.role);
+        let role = Arc::clone(&self.shared.role);
         let asker = self.asker()?;
-        let mut answers: Vec<(Tag, Option<Refusal>)> = Vec::with_capacity(wishes.len());
+        let mut places = Vec::with_capacity(wishes.len());
         let mut admitted = Vec::with_capacity(wishes.len());
         for (tag, wish) in wishes {
             let admission = wish.and_then(|edit| {
                 role.admit(asker, &edit, version.get(&edit.mailbox))?;
                 Ok(edit)
             });
-            match admission {
-                Ok(edit) => {
-                    admitted.push(edit);
-                    answers.push((tag, None));
-                }
-                Err(refusal) => answers.push((tag, Some(refusal))),
-            }
+            let refused = admission.map(|edit| admitted.push(edit)).err();
+            places.push((tag, refused));
         }
-        let outcomes = if admitted.is_empty() {
-            Vec::new()
-        } else {
-            let batch = Batch {
-                origin: asker.origin.clone(),
-                edits: admitted,
-            };
-            self.shared
-                .store
-                .edit(batch)
-                .await
-                .map_err(|error| match error {
-                    EditError::OutcomeUnknown => End::OutcomeUnknown,
-                    _ => End::Stopping,
-                })?
-        };
-        let mut outcomes = outcomes.into_iter();
-        for (tag, refused) in answers {
-            let refusal = match refused {
-                Some(refusal) => Some(refusal),
-                None => outcomes
-                    .next()
-                    .ok_or(End::Internal("edit without an answer"))?
-                    .err(),
-            };
-            self.answer_edit(&tag, refusal.as_ref());
+        Ok((places, admitted))
+    }
+
+    /// Has the writer carry out the edits, and waits until an OK may be said.
+    async fn commit(&mut self, edits: Vec<Edit>) -> Result<Vec<Answer>, End> {
+        if edits.is_empty() {
+            return Ok(Vec::new());
         }
-        Ok(())
+        let origin = self.asker()?.origin.clone();
+        let answers = self.shared.store.edit(Batch { origin, edits }).await;
+        let answers = answers.map_err(|error| match error {
+            EditError::OutcomeUnknown => End::OutcomeUnknown,
+            _ => End::Stopping,
+        })?;
+        let done = answers
+            .iter()
+            .flatten()
+            .filter(|committed| committed.changed);
+        let last = done.map(|committed| committed.sequence).max();
+        if let Some(wait) = last.and_then(|sequence| self.shared.role.before_ok(sequence)) {
+            wait.await;
+        }
+        Ok(answers)
     }
 
     fn answer_edit(&mut self, tag: &Tag, refusal: Option<&Refusal>) {

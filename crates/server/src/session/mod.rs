@@ -184,6 +184,9 @@ impl Session {
                 Err(End::Logout)
             }
             Request::Noop { tag } => {
+                if let Some(wait) = self.shared.role.before_barrier() {
+                    wait.await;
+                }
                 encode::ok(self.wire.tail(), &tag, "Noop done");
                 Ok(())
             }
@@ -271,6 +274,10 @@ impl Session {
         self.wire
             .upgrade(async |stream| Ok::<_, End>(stream.compress()))
             .await?;
+        // A client waits for the OK; what came before it is not of this stream.
+        if !self.protocol.take_buffer().is_empty() {
+            return Err(End::Protocol);
+        }
         self.protocol.compress_started();
         Ok(())
     }

@@ -72,6 +72,7 @@ enum Event {
     Wire(Progress),
     Work(Work),
     Changed,
+    Asked,
     Silence,
 }
 
@@ -186,9 +187,12 @@ impl Streaming {
         {
             membership.prove(version.epoch(), read);
         }
-        Answer::Barrier {
-            tag,
-            target: version.sequence(),
+        match session.shared.role.before_barrier() {
+            Some(wait) => Answer::Asking { tag, wait },
+            None => Answer::Barrier {
+                tag,
+                target: version.sequence(),
+            },
         }
     }
 
@@ -242,7 +246,9 @@ impl Streaming {
         }
         match self.answers.due(self.feed.position()) {
             None => return Ok(false),
-            Some(Answer::Barrier { tag, .. }) => encode::ok(session.wire.tail(), &tag, "Noop done"),
+            Some(Answer::Barrier { tag, .. } | Answer::Asking { tag, .. }) => {
+                encode::ok(session.wire.tail(), &tag, "Noop done");
+            }
             Some(Answer::Words(words)) => session.wire.tail().extend_from_slice(&words),
             Some(Answer::Compress(tag, algorithm)) => {
                 session.compress(&tag, &algorithm).await?;
@@ -290,6 +296,7 @@ impl Streaming {
             progress = wire.progress(room.then(|| protocol.buffer())) => Ok(Event::Wire(progress?)),
             work = self.phase.work(), if quiet => Ok(Event::Work(work)),
             changed = self.feed.changed(), if quiet && live => changed.map(|()| Event::Changed).map_err(|_| End::Stopping),
+            () = self.answers.asked(), if live => Ok(Event::Asked),
             () = sleep_until(patience.into()), if owing => Ok(Event::Silence),
             () = shared.stop.cancelled() => Err(End::Stopping),
         }
@@ -303,6 +310,9 @@ impl Streaming {
             Event::Wire(Progress::Eof) => self
                 .answers
                 .push(Answer::Last(session.protocol.eof(), End::Closed)),
+            Event::Asked => self
+                .answers
+                .ripen(session.shared.store.current().sequence()),
             Event::Silence => self.repeat_a_line(session),
             Event::Work(Work::Page(page)) => {
                 self.send_page(session, page.ok_or(End::Internal("dump pool"))?);

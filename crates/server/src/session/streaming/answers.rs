@@ -1,10 +1,12 @@
 //! What a streaming peer has asked for and is still to be told, in order.
 
 use std::collections::VecDeque;
+use std::future::pending;
 
 use proto::codec::Tag;
 use store::Sequence;
 
+use crate::role::Wait;
 use crate::session::End;
 
 /// Answers that may be owed at once; beyond that the peer's input waits in its socket.
@@ -12,6 +14,13 @@ const ANSWERS_MAX: usize = 1024;
 
 /// One thing to say once everything before it has been said.
 pub(super) enum Answer {
+    /// NOOP that has to wait for somebody else before it is a barrier.
+    Asking {
+        /// Of the NOOP.
+        tag: Tag,
+        /// For whom.
+        wait: Wait,
+    },
     /// NOOP: after every change up to the target.
     Barrier {
         /// Of the NOOP.
@@ -50,16 +59,35 @@ impl Answers {
         self.queue.push_back(answer);
     }
 
+    /// Waits until the first in the queue may become a barrier; for ever if it need not wait.
+    pub(super) async fn asked(&mut self) {
+        match self.queue.front_mut() {
+            Some(Answer::Asking { wait, .. }) => wait.await,
+            _ => pending().await,
+        }
+    }
+
+    /// What [`Answers::asked`] waited for has come: the first in the queue is a barrier at `target`.
+    pub(super) fn ripen(&mut self, target: Sequence) {
+        if let Some(Answer::Asking { tag, .. }) = self
+            .queue
+            .pop_front_if(|first| matches!(first, Answer::Asking { .. }))
+        {
+            self.queue.push_front(Answer::Barrier { tag, target });
+        }
+    }
+
     /// The next answer, if its turn has come: every change up to `reached` has been said.
     pub(super) fn due(&mut self, reached: Sequence) -> Option<Answer> {
         let answer = self.queue.pop_front_if(|answer| match answer {
             Answer::Barrier { target, .. } => *target <= reached,
+            Answer::Asking { .. } => false,
             Answer::Words(_) | Answer::Compress(..) | Answer::Last(..) => true,
         })?;
         match answer {
             Answer::Barrier { .. } => self.last_barrier = Some(reached),
             Answer::Compress(..) => self.closed = false,
-            Answer::Words(_) | Answer::Last(..) => {}
+            Answer::Asking { .. } | Answer::Words(_) | Answer::Last(..) => {}
         }
         Some(answer)
     }
