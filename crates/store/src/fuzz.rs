@@ -16,8 +16,11 @@ pub fn segment(octets: &[u8]) -> Option<usize> {
 
 /// Reads octets as the groups of a log segment, without its header.
 pub fn groups(octets: &[u8]) -> usize {
+    let mut interner = Interner::default();
+    let mut scan = Scan::new(octets, 0);
+    let scanned = std::iter::from_fn(|| scan.next(&mut interner));
     let whole = |scanned: &Scanned| matches!(scanned, Scanned::Group { .. });
-    Scan::new(octets, 0).filter(whole).count()
+    scanned.filter(whole).count()
 }
 
 /// Reads octets as a snapshot; returns its number of entries if it is sound.
@@ -40,8 +43,10 @@ pub fn snapshot_items(octets: &[u8]) -> usize {
 pub fn records(octets: &[u8]) -> usize {
     let mut input = crate::bytes::Reader::new(octets);
     let mut stamp = None;
+    let mut interner = Interner::default();
     let first = crate::Sequence(1);
-    std::iter::from_fn(|| crate::log::record::decode(&mut input, first, &mut stamp)).count()
+    std::iter::from_fn(|| crate::log::record::decode(&mut input, first, &mut stamp, &mut interner))
+        .count()
 }
 
 /// A file in memory.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use crate::file::{FileSystem, Open, read_all};
+use crate::intern::Interner;
 use crate::log::group::{self, Group};
 use crate::log::segment::{self, BadHeader, Header};
 
@@ -60,6 +61,7 @@ pub fn read<'a>(fs: &'a dyn FileSystem, dir: &Path) -> Result<Groups<'a>, ReadEr
         path: PathBuf::new(),
         content: Vec::new(),
         offset: 0,
+        interner: Interner::default(),
     })
 }
 
@@ -71,6 +73,7 @@ pub struct Groups<'a> {
     path: PathBuf,
     content: Vec<u8>,
     offset: usize,
+    interner: Interner,
 }
 
 impl Iterator for Groups<'_> {
@@ -85,7 +88,7 @@ impl Iterator for Groups<'_> {
             }
         }
         let rest = self.content.get(self.offset..).unwrap_or_default();
-        if let Some((group, len)) = group::decode(rest) {
+        if let Some((group, len)) = group::decode(rest, &mut self.interner) {
             self.offset += len;
             return Some(Ok(group));
         }

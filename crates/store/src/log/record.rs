@@ -7,6 +7,7 @@ use proto::{Acl, EditKind, Entry, Location, MailboxName, ReservedBy};
 
 use crate::Sequence;
 use crate::bytes::{Reader, put_long, put_short};
+use crate::intern::Interner;
 
 const KIND_CHANGE: u8 = 1;
 const KIND_CONFLICTS_FORGOTTEN: u8 = 2;
@@ -192,6 +193,7 @@ pub(crate) fn decode(
     input: &mut Reader<'_>,
     first: Sequence,
     stamp: &mut Option<Stamp>,
+    interner: &mut Interner,
 ) -> Option<Record> {
     let kind = input.u8()?;
     let flags = input.u8()?;
@@ -204,7 +206,7 @@ pub(crate) fn decode(
     }
     let Stamp { time, origin } = stamp.clone()?;
     let what = match kind {
-        KIND_CHANGE => What::Change(decode_change(input, flags)?),
+        KIND_CHANGE => What::Change(decode_change(input, flags, interner)?),
         KIND_CONFLICTS_FORGOTTEN => What::ConflictsForgotten,
         _ => return None,
     };
@@ -224,7 +226,7 @@ fn decode_stamp(input: &mut Reader<'_>) -> Option<Stamp> {
     Some(Stamp { time, origin })
 }
 
-fn decode_change(input: &mut Reader<'_>, flags: u8) -> Option<Change> {
+fn decode_change(input: &mut Reader<'_>, flags: u8, interner: &mut Interner) -> Option<Change> {
     let operation = match input.u8()? {
         1 => Operation::Activate,
         2 => Operation::Reserve,
@@ -236,13 +238,13 @@ fn decode_change(input: &mut Reader<'_>, flags: u8) -> Option<Change> {
     let old_location = if flags & FLAG_OLD_LOCATION == 0 {
         None
     } else {
-        Some(Location::try_from(input.short()?).ok()?)
+        Some(interner.location(input.short()?)?)
     };
     let new = match input.u8()? {
         ENTRY_NONE => None,
         kind => {
-            let location = Location::try_from(input.short()?).ok()?;
-            let acl = || Acl::try_from(input.long()?).ok();
+            let location = interner.location(input.short()?)?;
+            let acl = || interner.acl(input.long()?);
             Some(entry_from(kind, location, acl)?)
         }
     };

@@ -1,5 +1,6 @@
 //! Walking through the octets of a segment.
 
+use crate::intern::Interner;
 use crate::log::group::{self, Group, MAGIC};
 
 /// What stands next in a segment.
@@ -38,35 +39,32 @@ impl<'a> Scan<'a> {
             ended: false,
         }
     }
-}
 
-impl Iterator for Scan<'_> {
-    type Item = Scanned;
-
-    fn next(&mut self) -> Option<Scanned> {
+    /// What stands next; locations and ACLs are shared through `interner`.
+    pub(crate) fn next(&mut self, interner: &mut Interner) -> Option<Scanned> {
         let offset = self.offset;
         if self.ended || offset == self.content.len() {
             return None;
         }
         let rest = self.content.get(offset..).unwrap_or_default();
-        if let Some((group, len)) = group::decode(rest) {
+        if let Some((group, len)) = group::decode(rest, interner) {
             self.offset += len;
             return Some(Scanned::Group { offset, len, group });
         }
         self.ended = true;
         Some(Scanned::Bad {
             offset,
-            group_follows: group_in(rest.get(1..).unwrap_or_default()),
+            group_follows: group_in(rest.get(1..).unwrap_or_default(), interner),
         })
     }
 }
 
 /// Whether there is a whole group anywhere.
-fn group_in(octets: &[u8]) -> bool {
+fn group_in(octets: &[u8], interner: &mut Interner) -> bool {
     let mut rest = octets;
     while let Some(at) = memchr::memmem::find(rest, &MAGIC) {
         let (_, candidate) = rest.split_at(at);
-        if group::decode(candidate).is_some() {
+        if group::decode(candidate, interner).is_some() {
             return true;
         }
         rest = candidate.get(1..).unwrap_or_default();

@@ -1,11 +1,8 @@
 //! The changes before the list, for feeds.
 
-use proto::Location;
-
 use crate::Version;
 use crate::error::OpenError;
 use crate::history::{History, Note};
-use crate::intern::Interner;
 use crate::log::scan::{Scan, Scanned};
 use crate::log::{Group, What, segment};
 use crate::recover::Finding;
@@ -75,11 +72,12 @@ impl Recovery<'_> {
             *history = Some(History::starting_after(base));
         }
         let bounds = self.config.history_bounds();
-        for scanned in Scan::new(content, segment.header_len) {
+        let mut scan = Scan::new(content, segment.header_len);
+        while let Some(scanned) = scan.next(&mut self.interner) {
             match scanned {
                 Scanned::Group { group, .. } => {
                     if let Some(history) = history {
-                        history.push(notes(&group, version, &mut self.interner));
+                        history.push(notes(&group, version));
                         history.cut(&bounds, || None);
                     }
                 }
@@ -96,8 +94,8 @@ impl Recovery<'_> {
     }
 }
 
-/// The changes of a group, sharing names with a list and locations with all entries.
-pub(super) fn notes(group: &Group, version: &Version, interner: &mut Interner) -> Vec<Note> {
+/// The changes of a group, sharing names with a list.
+pub(super) fn notes(group: &Group, version: &Version) -> Vec<Note> {
     let mut notes = Vec::with_capacity(group.records.len());
     for record in &group.records {
         let What::Change(change) = &record.what else {
@@ -105,12 +103,11 @@ pub(super) fn notes(group: &Group, version: &Version, interner: &mut Interner) -
         };
         let known = version.list.get_key_value(&change.mailbox);
         let name = known.map_or(&change.mailbox, |(name, _)| name);
-        let mut share = |location: &Location| interner.location(location.as_bytes());
         notes.push(Note {
             sequence: record.sequence,
             mailbox: name.clone(),
-            old_location: change.old_location.as_ref().and_then(&mut share),
-            new_location: change.new.as_ref().and_then(|new| share(new.location())),
+            old_location: change.old_location.clone(),
+            new_location: change.new.as_ref().map(|new| new.location().clone()),
         });
     }
     notes

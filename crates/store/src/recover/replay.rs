@@ -167,7 +167,8 @@ impl Recovery<'_> {
         };
         let start = usize::try_from(version.log.offset).unwrap_or(usize::MAX);
         let mut last = None;
-        for scanned in Scan::new(&segment.content, start) {
+        let mut scan = Scan::new(&segment.content, start);
+        while let Some(scanned) = scan.next(&mut self.interner) {
             match scanned {
                 Scanned::Group { offset, len, group } => {
                     let applied = self.apply(version, digester, &group);
@@ -213,7 +214,6 @@ impl Recovery<'_> {
             match &record.what {
                 What::Change(change) => {
                     let mut change = change.clone();
-                    change.new = change.new.map(|entry| self.interner.entry(entry));
                     if let Some((name, _)) = version.list.get_key_value(&change.mailbox) {
                         change.mailbox = name.clone();
                     }
@@ -226,7 +226,7 @@ impl Recovery<'_> {
         if version.count() != group.count || version.root != group.root {
             return Err("group does not lead to the list that it is said to lead to");
         }
-        let notes = history::notes(group, version, &mut self.interner);
+        let notes = history::notes(group, version);
         version.history.push(notes);
         version.history.cut(&self.config.history_bounds(), || None);
         Ok(())
