@@ -167,3 +167,64 @@ fn an_aborted_transaction_does_not_touch_the_file() {
     assert_eq!(database.get(b"new").unwrap(), None);
     assert_eq!(disk.calls(), 0);
 }
+
+/// A full disk, an I/O error: the transaction fails, the file is as before and clean, and the next
+/// transaction works.
+#[test]
+fn a_failing_call_rolls_the_transaction_back() {
+    let start = fs::read(vector("04-changes.db")).unwrap();
+    let old = support::expected("04-changes");
+    let act = |database: &mut Database<SimDisk>| {
+        let mut transaction = database.write()?;
+        transaction.put(b"new", b"value")?;
+        transaction.delete(b"Nuser\x1fuser002")?;
+        transaction.commit()
+    };
+    let (disk, mut database) = open(&start);
+    act(&mut database).unwrap();
+    let new = listing(&mut database).unwrap();
+    let (mut rolled_back, mut seen) = (0, 0);
+    for failing in 0..disk.calls() + 20 {
+        let (disk, mut database) = open(&start);
+        disk.fail_at(failing);
+        // Records' levels are random, and so is the number of calls.
+        if act(&mut database).is_ok() {
+            continue;
+        }
+        // Without recovery: whoever comes next finds it clean.
+        let image = disk.killed_after(start.clone(), disk.calls());
+        let read_only = Options::read_only();
+        let mut reader = Database::open(SimDisk::new(image), read_only).unwrap();
+        assert!(reader.read().unwrap().is_clean(), "call {failing}");
+        let found = listing(&mut reader).unwrap();
+        assert!(found == old || found == new, "call {failing}");
+        // After a failed sync of the commit itself, and only then, others may have seen it.
+        rolled_back += usize::from(found == old && (failing == 0 || disk.calls() > failing));
+        seen += usize::from(found == new && disk.calls() == failing);
+        act(&mut database).unwrap();
+        assert!(listing(&mut database).unwrap() == new);
+    }
+    assert!(
+        rolled_back > 4 && (1..4).contains(&seen),
+        "{rolled_back} {seen}"
+    );
+}
+
+#[test]
+fn a_failing_call_ends_a_checkpoint_without_harm() {
+    let start = fs::read(vector("04-changes.db")).unwrap();
+    let (disk, mut database) = open(&start);
+    database.checkpoint(|_| ControlFlow::Continue(())).unwrap();
+    for failing in 0..disk.calls() {
+        let (disk, mut database) = open(&start);
+        disk.fail_at(failing);
+        database
+            .checkpoint(|_| ControlFlow::Continue(()))
+            .unwrap_err();
+        assert_eq!(
+            listing(&mut database).unwrap(),
+            support::expected("04-changes")
+        );
+        assert_eq!(database.check(|_, _| {}).unwrap().faults, []);
+    }
+}

@@ -1,5 +1,6 @@
 //! The first 64 bytes (format document, section 1).
 
+use super::record::FIRST_RECORD_AT;
 use crate::detect::{Format, MAGIC_BYTES, TWOSKIP_MAGIC};
 use crate::file::File;
 use crate::{Error, wide};
@@ -81,13 +82,17 @@ impl Header {
         if u32_at(20) != VERSION {
             return Err(Error::Version(u32_at(20)));
         }
-        Ok(Self {
+        let header = Self {
             generation: u64_at(24),
             records: u64_at(32),
             repack_size: u64_at(40),
             committed: u64_at(48),
             dirty: u32_at(56) & DIRTY != 0,
-        })
+        };
+        if header.committed < FIRST_RECORD_AT || !header.committed.is_multiple_of(8) {
+            return Err(Error::corrupt(48, "committed size where no record can end"));
+        }
+        Ok(header)
     }
 
     /// The bytes of this header.
@@ -119,7 +124,6 @@ impl Header {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::twoskip::record::FIRST_RECORD_AT;
 
     #[test]
     fn a_new_files_header_is_cyruss_own() {

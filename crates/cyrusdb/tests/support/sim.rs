@@ -42,6 +42,20 @@ struct State {
     in_place: usize,
     temporary: Option<usize>,
     calls: Vec<Call>,
+    /// The call with this number fails, and has no effect.
+    failing: Option<usize>,
+}
+
+impl State {
+    /// Writes a call down, unless it is to fail.
+    fn note(&mut self, call: Call) -> io::Result<()> {
+        if self.failing == Some(self.calls.len()) {
+            self.failing = None;
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.calls.push(call);
+        Ok(())
+    }
 }
 
 /// One database, and the temporary file of a checkpoint.
@@ -67,6 +81,11 @@ impl SimDisk {
     /// How many calls there were so far.
     pub fn calls(&self) -> usize {
         self.0.borrow().calls.len()
+    }
+
+    /// Makes the call with this number fail, once.
+    pub fn fail_at(&self, call: usize) {
+        self.0.borrow_mut().failing = Some(call);
     }
 
     /// What is under the database's name after the first `calls` calls since `start`, if the process
@@ -170,29 +189,26 @@ impl File for SimFile {
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let mut state = self.state.borrow_mut();
-        write(&mut state.files[self.inode], offset, bytes, None);
-        state.calls.push(Call::Write {
+        state.note(Call::Write {
             inode: self.inode,
             offset,
             bytes: bytes.to_vec(),
-        });
+        })?;
+        write(&mut state.files[self.inode], offset, bytes, None);
         Ok(())
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         let mut state = self.state.borrow_mut();
-        state.files[self.inode].resize(usize::try_from(len).unwrap(), 0);
-        state.calls.push(Call::SetLen {
-            inode: self.inode,
-            len,
-        });
+        let inode = self.inode;
+        state.note(Call::SetLen { inode, len })?;
+        state.files[inode].resize(usize::try_from(len).unwrap(), 0);
         Ok(())
     }
 
     fn sync(&self) -> io::Result<()> {
         let inode = self.inode;
-        self.state.borrow_mut().calls.push(Call::Sync { inode });
-        Ok(())
+        self.state.borrow_mut().note(Call::Sync { inode })
     }
 }
 
@@ -242,11 +258,11 @@ impl Disk for SimDisk {
 
     fn replace(&self) -> io::Result<()> {
         let mut state = self.0.borrow_mut();
-        let inode = state.temporary.take().unwrap();
+        let inode = state.temporary.unwrap();
+        state.note(Call::Rename { inode })?;
+        state.temporary = None;
         state.in_place = inode;
-        state.calls.push(Call::Rename { inode });
-        state.calls.push(Call::SyncDirectory);
-        Ok(())
+        state.note(Call::SyncDirectory)
     }
 
     fn remove_temporary(&self, _: &SimFile) -> io::Result<()> {

@@ -1,5 +1,6 @@
 //! Command lines. Only this module prints.
 
+mod db;
 mod demo;
 mod local;
 pub mod mupdate;

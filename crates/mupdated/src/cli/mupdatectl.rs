@@ -5,7 +5,7 @@ use clap::{Parser, Subcommand};
 use crate::failure::{Failure, Status};
 
 use super::remote::{Connection, Query};
-use super::{demo, local, passwd, remote};
+use super::{db, demo, local, passwd, remote};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -40,6 +40,8 @@ enum Command {
     Status(local::StatusArgs),
     /// Whether the master on this host is in recovery; 'end' ends it.
     Recovery(local::RecoveryArgs),
+    /// Check, show and checkpoint Cyrus's own database files.
+    Db(db::Args),
     /// Start a master of its own on loopback, fill it, and show changes arriving.
     Demo(demo::Args),
 }
@@ -51,6 +53,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
         Command::Query(query) => remote::run(&args.connection, query).await,
         Command::Status(status) => local::status(&status),
         Command::Recovery(recovery) => local::recovery(&recovery),
+        Command::Db(db) => db::run(&db),
         Command::Demo(demo) => demo::run(&demo).await,
     };
     done.map_err(|cause| Failure::new(Status::Refused, cause))
