@@ -32,6 +32,7 @@ pub struct Master {
     port: u16,
     process: Option<Process>,
     scratch: Scratch,
+    programs: Scratch,
 }
 
 impl Program {
@@ -55,7 +56,7 @@ impl Master {
 
     /// As [`Self::start`], without starting it.
     pub fn make(program: Program, options: &[(&str, &str)]) -> Result<Self> {
-        let scratch = Scratch::new()?;
+        let (scratch, programs) = (Scratch::new()?, Scratch::new()?);
         let node = Node::make(scratch.path(), "master.murder.test", options)?;
         let master = Self {
             program,
@@ -63,11 +64,12 @@ impl Master {
             port: free_port()?,
             process: None,
             scratch,
+            programs,
         };
         match program {
             Program::Cyrus => master.node.prepare()?,
             Program::Ours => {
-                programs::copy_to(master.scratch.path())?;
+                programs::copy_to(master.programs.path())?;
                 for (user, password) in USERS {
                     let users = master.users().display().to_string();
                     master.control(&["passwd", "--users", &users, user], password)?;
@@ -84,7 +86,7 @@ impl Master {
         self.process = Some(match self.program {
             Program::Cyrus => self.node.serve("mupdate", &["-m"], self.port)?,
             Program::Ours => {
-                let mut command = Command::new(self.scratch.join("mupdate"));
+                let mut command = Command::new(self.programs.join("mupdate"));
                 command
                     .arg("-m")
                     .arg("-C")
@@ -180,7 +182,7 @@ impl Master {
 
     /// Runs our `mupdatectl` and returns what it wrote to standard output.
     pub fn control(&self, arguments: &[&str], input: &str) -> Result<String> {
-        let mut command = Command::new(self.scratch.join("mupdatectl"));
+        let mut command = Command::new(self.programs.join("mupdatectl"));
         command
             .args(arguments)
             .stdin(Stdio::from(input_file(&self.scratch, input)?));
@@ -198,7 +200,7 @@ impl Master {
     /// Ends the recovery of ours, as an operator would.
     pub fn end_recovery(&self) -> Result<()> {
         let conf = self.node.conf().display().to_string();
-        self.control(&["-C", &conf, "recovery", "end"], "")
+        self.control(&["recovery", "end", "-C", &conf], "")
             .map(drop)
     }
 

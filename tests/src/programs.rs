@@ -3,9 +3,10 @@
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::OnceLock;
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 
 /// The directory that holds `mupdate` and `mupdatectl`: `MUPDATE_BIN_DIR`, else the target directory of this test.
 ///
@@ -21,12 +22,27 @@ pub fn directory() -> Result<&'static Path> {
     }
 }
 
-/// Puts copies of our programs into `directory`, where a system account can run them: a checkout below a closed home
-/// directory is out of its reach.
+/// Puts our programs into `directory`, where a system account can run them: a checkout below a closed home directory is
+/// out of its reach. They may be the same files, so nothing must be changed about them.
 pub fn copy_to(directory: &Path) -> Result<()> {
     let from = self::directory()?;
     for name in NAMES {
-        fs::copy(from.join(name), directory.join(name)).with_context(|| format!("copy {name}"))?;
+        let (from, to) = (from.join(name), directory.join(name));
+        if fs::hard_link(&from, &to).is_err() {
+            // Not by this process: what another thread starts meanwhile would hold the new file open for writing, and
+            // such a file cannot be run.
+            let status = Command::new("cp")
+                .arg(&from)
+                .arg(&to)
+                .status()
+                .context("start cp")?;
+            ensure!(
+                status.success(),
+                "cannot copy {} to {}",
+                from.display(),
+                to.display()
+            );
+        }
     }
     Ok(())
 }

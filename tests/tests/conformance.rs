@@ -176,7 +176,7 @@ fn run(number: &str, mechanisms: &str, tls: bool, options: &[(&str, &str)]) -> R
     let program = Program::under_test()?;
     let scratch = Scratch::new()?;
     let mut options = options.to_vec();
-    options.push(("sasl_mech_list", mechanisms));
+    options.extend([("sasl_mech_list", mechanisms), ("failedloginpause", "0s")]);
     let certificates = if tls {
         Some(Certificates::make(scratch.path(), ADMIN)?)
     } else {

@@ -19,7 +19,9 @@ struct Bystander {
 
 impl Bystander {
     fn start(options: &[(&str, &str)]) -> Result<Self> {
-        let master = Master::start(Program::Ours, options)?;
+        // Failed log-ins would take their time.
+        let options = [options, &[("failedloginpause", "0s")]].concat();
+        let master = Master::start(Program::Ours, &options)?;
         let mut wire = master.logged_in()?;
         wire.ok(r#"ACTIVATE "user.amy" "be1!p1" "amy	lrs	""#)?;
         let id = master.id()?;

@@ -9,6 +9,7 @@ use super::script::{Action, Expected};
 use crate::master::Master;
 use crate::replay::escape;
 use crate::response::Response;
+use crate::wait::wait_for;
 use crate::wire::Wire;
 
 pub(super) struct Stage {
@@ -65,7 +66,11 @@ impl Stage {
     /// Whatever was said, the master still serves.
     pub(super) fn close(mut self) -> Result<()> {
         ensure!(self.master.is_running(), "the master has ended");
-        self.master.logged_in()?.ok("NOOP")?;
+        // The peers leave first: there may be no place for another.
+        self.peers.clear();
+        wait_for("a session after the dialogue", || {
+            self.master.logged_in()?.ok("NOOP").map(Some)
+        })?;
         self.master.stop()
     }
 
