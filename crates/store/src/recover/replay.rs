@@ -226,7 +226,7 @@ impl Recovery<'_> {
         if version.count() != group.count || version.root != group.root {
             return Err("group does not lead to the list that it is said to lead to");
         }
-        let notes = history::notes(group, version);
+        let notes = history::notes(group);
         version.history.push(notes);
         version.history.cut(&self.config.history_bounds(), || None);
         Ok(())
