@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use super::cursor::{Log, Order};
-use super::database::Database;
+use super::database::{Database, Identity};
 use super::header::Header;
 use super::load::Loader;
 use super::pages::Pages;
@@ -58,6 +58,10 @@ pub struct Checkpointed {
     pub replayed: u64,
     /// For how long readers and writers had to wait, at most.
     pub locked_for: Duration,
+    /// The state that was copied, of the file that is no longer in place.
+    pub replaced: Identity,
+    /// The state of the new file.
+    pub identity: Identity,
 }
 
 /// A callback told of progress; it may end the checkpoint as long as nothing was swapped.
@@ -217,7 +221,18 @@ impl<D: Disk> Database<D> {
         let locked = Instant::now();
         let swapped = self.swap_locked(copy, id, allowed);
         self.unlock();
+        let new = self
+            .disk
+            .id(copy.file)
+            .map_err(Error::io("look at the new file"))?;
+        let state = |file, header: &Header| Identity {
+            file,
+            generation: header.generation,
+            committed: header.committed,
+        };
         let done = swapped?.map(|old| Checkpointed {
+            replaced: state(id, &old),
+            identity: state(new, &copy.header),
             bytes_before: old.committed,
             bytes_after: copy.header.committed,
             records: copy.header.records,

@@ -1,6 +1,6 @@
 //! Transactions under the exclusive lock.
 
-use super::database::Database;
+use super::database::{Database, Identity};
 use super::header::Header;
 use super::recover::recover;
 use super::txn::{Pending, Working};
@@ -38,6 +38,15 @@ impl<D: Disk> Transaction<'_, D> {
         &self.header
     }
 
+    /// The state of the file as the transaction found it.
+    pub fn identity(&self) -> Result<Identity, Error> {
+        Ok(Identity {
+            file: self.database.file_id()?,
+            generation: self.header.generation,
+            committed: self.header.committed,
+        })
+    }
+
     /// How many bytes the changes so far would append to the file.
     pub fn len(&self) -> usize {
         self.pending.as_ref().map_or(0, Pending::len)
@@ -71,11 +80,21 @@ impl<D: Disk> Transaction<'_, D> {
     /// Puts the changes on disk, all or none: after an error the file is rolled back, unless its
     /// header could not be synced after the commit (then others see the changes) or it can't be
     /// written at all (then the next locker rolls it back).
-    pub fn commit(mut self) -> Result<(), Error> {
+    pub fn commit(self) -> Result<(), Error> {
+        self.commit_identified().map(|_| ())
+    }
+
+    /// As [`commit`](Self::commit), with the state that this leaves: what is found different later
+    /// is somebody else's doing.
+    pub fn commit_identified(mut self) -> Result<Identity, Error> {
+        let found = self.identity()?;
         let pending = self.pending.take().ok_or(Error::Aborted)?;
         let written = pending.write(&self.database.file, true);
         match written {
-            Ok(_) => Ok(()),
+            Ok(header) => Ok(Identity {
+                committed: header.committed,
+                ..found
+            }),
             Err(error) => {
                 self.roll_back();
                 Err(error)
