@@ -125,3 +125,169 @@ fn names_in(version: &Version, keys: &Range<Vec<u8>>) -> Vec<MailboxName> {
         .map(|(name, _)| name.clone())
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::cmp::Ordering;
+
+    use proptest::collection::{btree_set, vec};
+    use proptest::prelude::*;
+    use proto::{Edit, EditKind, Location};
+    use store::{Batch, Decision, Origin, OsFileSystem, Rules, Store, StoreConfig, Stored};
+
+    struct Anything;
+
+    impl Rules for Anything {
+        fn decide(&mut self, _: Option<&Stored>, edit: &Edit, _: &Origin) -> Decision {
+            let EditKind::Reserve { location } = &edit.kind else {
+                return Decision::Remove;
+            };
+            let by = proto::ReservedBy::Reserve;
+            Decision::Set {
+                entry: proto::Entry::Reserved {
+                    location: location.clone(),
+                    by,
+                },
+                conflict: false,
+            }
+        }
+    }
+
+    /// A list with these names.
+    fn version(names: &BTreeSet<MailboxName>) -> std::sync::Arc<Version> {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _) = Store::open(
+            OsFileSystem,
+            dir.path(),
+            StoreConfig::default(),
+            Box::new(Anything),
+        )
+        .unwrap();
+        let location = Location::try_from(b"h!p".as_slice()).unwrap();
+        let reserve = |mailbox: &MailboxName| Edit {
+            mailbox: mailbox.clone(),
+            kind: EditKind::Reserve {
+                location: location.clone(),
+            },
+        };
+        let origin = Origin {
+            identity: "test".into(),
+            peer: "test".into(),
+        };
+        let batch = Batch {
+            origin,
+            edits: names.iter().map(reserve).collect(),
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        runtime.block_on(store.edit(batch)).unwrap();
+        let version = store.current();
+        runtime.block_on(store.shutdown());
+        version
+    }
+
+    /// What a Cyrus slave holds after a dump (`mupdate_synchronize`): both lists in key order, compared
+    /// as octets.
+    fn merge(slave: &BTreeSet<MailboxName>, dump: &BTreeSet<MailboxName>) -> BTreeSet<MailboxName> {
+        let mut held = slave.clone();
+        let (mut local, mut remote) = (slave.iter().peekable(), dump.iter().peekable());
+        loop {
+            let order = match (local.peek(), remote.peek()) {
+                (None, None) => return held,
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (Some(here), Some(there)) => here.to_vec().cmp(&there.to_vec()),
+            };
+            match order {
+                Ordering::Equal => {
+                    local.next();
+                    remote.next();
+                }
+                Ordering::Less => {
+                    held.remove(local.next().unwrap());
+                }
+                Ordering::Greater => {
+                    held.insert(remote.next().unwrap().clone());
+                }
+            }
+        }
+    }
+
+    fn set(names: &[&str]) -> BTreeSet<MailboxName> {
+        names
+            .iter()
+            .map(|name| MailboxName::try_from(name.as_bytes()).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn the_known_cases_lose_mailboxes_and_are_repaired() {
+        let cases: [(&[&str], &[&str]); 4] = [
+            (
+                &["user.a", "user.a.b", "user.a b", "user.a-b"],
+                &["user.a", "user.a b", "user.a-b"],
+            ),
+            (
+                &["user.john^doe", "user.john2", "user.johnA"],
+                &["user.john2", "user.johnA"],
+            ),
+            (&["user.amy.x.y", "user.amy-lisa.z"], &["user.amy-lisa.z"]),
+            (&["foo!user.x", "foo bar"], &["foo bar"]),
+        ];
+        for (before, after) in cases {
+            let (slave, list) = (set(before), set(after));
+            let mut merged = merge(&slave, &list);
+            assert_ne!(merged, list, "{before:?}: this case proves nothing");
+            let gone = slave.difference(&list).cloned().collect();
+            merged.extend(endangered(&version(&list), &Lacking::Names(gone)));
+            assert_eq!(merged, list, "{before:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_repeated_where_nothing_was_deleted() {
+        let list = version(&set(&["user.a", "user.a.b", "user.a-b", "user.a^b"]));
+        assert_eq!(endangered(&list, &Lacking::Names(Vec::new())), Vec::new());
+    }
+
+    /// Names that are full of the octets the two orders disagree about.
+    fn names() -> impl Strategy<Value = BTreeSet<MailboxName>> {
+        let component = vec(prop::sample::select(b" -/29AZ^_a".as_slice()), 1..3);
+        let name =
+            (prop::option::of("d|da|d-x|d x"), vec(component, 1..4)).prop_map(|(domain, parts)| {
+                let domain =
+                    domain.map_or_else(Vec::new, |domain| format!("{domain}!").into_bytes());
+                [domain, parts.join(&b'.')].concat()
+            });
+        let valid = name.prop_filter_map("not a name", |octets| {
+            MailboxName::try_from(octets.as_slice()).ok()
+        });
+        btree_set(valid, 0..40)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_merge_with_known_deletions_ends_right(common in names(), gone in names(), new in names()) {
+            let slave: BTreeSet<_> = common.union(&gone).cloned().collect();
+            let list: BTreeSet<_> = common.difference(&gone).chain(new.difference(&gone)).cloned().collect();
+            let mut merged = merge(&slave, &list);
+            let lacking = Lacking::Names(slave.difference(&list).cloned().collect());
+            merged.extend(endangered(&version(&list), &lacking));
+            prop_assert_eq!(merged, list);
+        }
+
+        #[test]
+        fn a_merge_with_an_unknown_slave_ends_right(slave in names(), list in names()) {
+            let mut merged = merge(&slave, &list);
+            let carets = slave.difference(&list).filter(|name| name.key().contains(&KEY_CARET));
+            let lacking = Lacking::Unknown(carets.cloned().collect());
+            merged.extend(endangered(&version(&list), &lacking));
+            prop_assert_eq!(merged, list);
+        }
+    }
+}
