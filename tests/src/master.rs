@@ -204,6 +204,18 @@ impl Master {
             .map(drop)
     }
 
+    /// One figure of what `mupdatectl status --json` of ours shows, as it is written there.
+    pub fn status(&self, figure: &str) -> Result<String> {
+        let conf = self.node.conf().display().to_string();
+        let shown = self.control(&["status", "--json", "-C", &conf], "")?;
+        let key = format!("\"{figure}\": ");
+        let value = shown
+            .lines()
+            .find_map(|line| line.trim().strip_prefix(&key));
+        let value = value.with_context(|| format!("no {figure} in {shown}"))?;
+        Ok(value.trim_end_matches(',').to_owned())
+    }
+
     fn users(&self) -> PathBuf {
         self.scratch.join("users")
     }

@@ -22,28 +22,91 @@ const WINDOW: usize = 16;
 #[test]
 fn every_acknowledged_edit_survives() -> Result<()> {
     let mut master = Master::make(Program::Ours, &[])?;
-    let mut model = Model::new();
-    let mut acknowledged = 0;
-    for round in 0..KILLS {
+    let (mut model, mut total) = (Model::new(), Edits::default());
+    let mut history: Option<(History, Edits)> = None;
+    for round in 0..=KILLS {
         master
             .launch()
             .with_context(|| format!("start after {round} kills"))?;
-        let shown = master.logged_in()?.listing("LIST")?;
-        settle(&mut model, &shown)
-            .with_context(|| format!("after {round} kills; log:\n{}", master.log_tail()))?;
+        let checked = check(&master, &mut model, history.as_ref());
+        let now =
+            checked.with_context(|| format!("after {round} kills; log:\n{}", master.log_tail()))?;
+        if round == KILLS {
+            break;
+        }
         let (after, edits) = write_until_killed(&mut master, round, &model)?;
         model = after;
-        acknowledged += edits;
+        total = total.plus(edits);
+        history = Some((now, edits));
     }
-    master.launch()?;
-    settle(&mut model, &master.logged_in()?.listing("LIST")?)?;
     master.stop()?;
     // Without edits in most rounds this test would say nothing.
     ensure!(
-        acknowledged > u64::from(KILLS) * 10,
-        "only {acknowledged} edits were acknowledged"
+        total.acknowledged > u64::from(KILLS) * 10,
+        "only {} edits were acknowledged",
+        total.acknowledged
     );
     Ok(())
+}
+
+/// Where a master's history is.
+struct History {
+    epoch: String,
+    sequence: u64,
+}
+
+/// How much was edited.
+#[derive(Clone, Copy, Default)]
+struct Edits {
+    sent: u64,
+    acknowledged: u64,
+    /// Of these, such as count in the history whatever was there before.
+    activated: u64,
+}
+
+impl Edits {
+    fn plus(self, other: Self) -> Self {
+        Self {
+            sent: self.sent + other.sent,
+            acknowledged: self.acknowledged + other.acknowledged,
+            activated: self.activated + other.activated,
+        }
+    }
+}
+
+/// The list is one that the edits can have led to, and the history goes on where it was.
+fn check(
+    master: &Master,
+    model: &mut Model,
+    earlier: Option<&(History, Edits)>,
+) -> Result<History> {
+    let shown = master.logged_in()?.listing("LIST")?;
+    settle(model, &shown)?;
+    ensure!(
+        master.status("recovery")? == "null",
+        "the master is in recovery"
+    );
+    ensure!(
+        master.status("mailboxes")? == shown.0.len().to_string(),
+        "not the number of mailboxes in LIST"
+    );
+    let now = History {
+        epoch: master.status("epoch")?,
+        sequence: master.status("sequence")?.parse()?,
+    };
+    if let Some((then, edits)) = earlier {
+        ensure!(now.epoch == then.epoch, "another history");
+        let grown = now
+            .sequence
+            .checked_sub(then.sequence)
+            .context("the sequence went back")?;
+        let possible = edits.activated..=edits.sent;
+        ensure!(
+            possible.contains(&grown),
+            "the sequence grew by {grown}, not by {possible:?}"
+        );
+    }
+    Ok(now)
 }
 
 /// Every mailbox must be in one of its possible states; which one it is, is what counts from here on.
@@ -60,7 +123,7 @@ fn settle(model: &mut Model, shown: &Listing) -> Result<()> {
     Ok(())
 }
 
-fn write_until_killed(master: &mut Master, round: u32, model: &Model) -> Result<(Model, u64)> {
+fn write_until_killed(master: &mut Master, round: u32, model: &Model) -> Result<(Model, Edits)> {
     let wires = (0..WRITERS)
         .map(|_| master.logged_in())
         .collect::<Result<Vec<_>>>()?;
@@ -81,50 +144,53 @@ fn write_until_killed(master: &mut Master, round: u32, model: &Model) -> Result<
             .collect();
         sleep(Duration::from_millis(rand::random_range(5..80)));
         master.kill()?;
-        let (mut after, mut acknowledged) = (Model::new(), 0);
+        let (mut after, mut total) = (Model::new(), Edits::default());
         for writer in writers {
             let Ok(written) = writer.join() else {
                 bail!("a writer panicked")
             };
             let (own, edits) = written?;
             after.extend(own);
-            acknowledged += edits;
+            total = total.plus(edits);
         }
-        Ok((after, acknowledged))
+        Ok((after, total))
     })
 }
 
 /// Writes until the connection ends.
-fn write(mut wire: Wire, prefix: &str, round: u32, mut model: Model) -> Result<(Model, u64)> {
+fn write(mut wire: Wire, prefix: &str, round: u32, mut model: Model) -> Result<(Model, Edits)> {
     let mut waiting = std::collections::VecDeque::new();
-    let mut acknowledged = 0;
+    let mut edits = Edits::default();
     for number in 1_u64.. {
         let name = format!("{prefix}{}", rand::random_range(0..NAMES_PER_WRITER));
         let (command, state) = edit(&name, round, number);
         let states = model.entry(name.clone()).or_insert_with(|| vec![(0, None)]);
+        let activates = state.is_some();
         states.push((number, state));
+        edits.sent += 1;
         if wire
             .send(format!("E{number} {command}\r\n").as_bytes())
             .is_err()
         {
-            return Ok((model, acknowledged));
+            return Ok((model, edits));
         }
-        waiting.push_back((number, name));
+        waiting.push_back((number, name, activates));
         if waiting.len() < WINDOW {
             continue;
         }
         // A connection that is cut in the middle of an answer acknowledges nothing.
         let Ok(Some(answer)) = wire.response() else {
-            return Ok((model, acknowledged));
+            return Ok((model, edits));
         };
-        let Some((number, name)) = waiting.pop_front() else {
+        let Some((number, name, activates)) = waiting.pop_front() else {
             continue;
         };
         ensure!(
             answer.ends(&format!("E{number}")) && answer.word == "OK",
             "answered {answer:?}"
         );
-        acknowledged += 1;
+        edits.acknowledged += 1;
+        edits.activated += u64::from(activates);
         let states = model.get_mut(&name).context("an edit that was not noted")?;
         // What was asked for before this edit is over; what came after it may have happened as well.
         let at = states
@@ -133,7 +199,7 @@ fn write(mut wire: Wire, prefix: &str, round: u32, mut model: Model) -> Result<(
             .context("a state that was not noted")?;
         states.drain(..at);
     }
-    Ok((model, acknowledged))
+    Ok((model, edits))
 }
 
 /// An edit that leaves a state which no other edit leaves, or none.
