@@ -2,8 +2,9 @@
 
 use std::env;
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
@@ -45,6 +46,29 @@ pub fn copy_to(directory: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Runs one of our programs where it is; returns its exit status, what it wrote to standard output and what to standard
+/// error.
+pub fn run(name: &str, arguments: &[&str], input: &str) -> Result<(Option<i32>, String, String)> {
+    let mut command = Command::new(directory()?.join(name));
+    command
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().with_context(|| format!("start {name}"))?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // A program that does not read its input closes it.
+        drop(stdin.write_all(input.as_bytes()));
+    }
+    let output = child.wait_with_output()?;
+    let text = |octets: Vec<u8>| String::from_utf8_lossy(&octets).into_owned();
+    Ok((
+        output.status.code(),
+        text(output.stdout),
+        text(output.stderr),
+    ))
 }
 
 /// A file of this package, for instance `cyrus-murder/murder.py`.
