@@ -50,12 +50,20 @@ impl Slave {
             .kill()
     }
 
-    /// Stops it from running, so that it loses its master without noticing.
+    /// Stops it from running (SIGSTOP): it reads nothing and answers nothing.
     pub fn freeze(&self) -> Result<()> {
         self.process
             .as_ref()
             .context("the slave does not run")?
             .freeze()
+    }
+
+    /// Lets it run again after [`Self::freeze`].
+    pub fn thaw(&self) -> Result<()> {
+        self.process
+            .as_ref()
+            .context("the slave does not run")?
+            .thaw()
     }
 
     /// Logs in. Fails while the slave has no complete list, since it then gives no greeting.
