@@ -1,9 +1,12 @@
 //! The real `ctl_mboxlist -m` of Cyrus 3.6.1 against our master: a comparison never costs a backend a mailbox.
 
 use anyhow::{Context as _, Result, ensure};
-use mupdate_tests::cyrus::Backend;
+use mupdate_tests::account::Account;
+use mupdate_tests::certificates::Certificates;
+use mupdate_tests::cyrus::{ADMIN, Backend};
 use mupdate_tests::listing::Listing;
 use mupdate_tests::master::{Master, Program};
+use mupdate_tests::scratch::Scratch;
 use mupdate_tests::wire::Wire;
 
 /// Names whose order as octets is not the order of Cyrus's database.
@@ -80,6 +83,50 @@ fn recovery_hier() -> Result<()> {
 #[test]
 fn recovery_bytes() -> Result<()> {
     refills_a_master_in_recovery("bytes")
+}
+
+/// Cyrus's own clients send a malformed empty response with EXTERNAL, which Cyrus's own server refuses.
+#[test]
+fn a_certificate_is_enough() -> Result<()> {
+    let scratch = Scratch::new()?;
+    let certificates = Certificates::make(scratch.path(), ADMIN)?;
+    Account::of_cyrus()?.give(scratch.path())?;
+    let path = |name: &str| certificates.file(name).display().to_string();
+    let master = Master::start(
+        Program::Ours,
+        &[
+            ("tls_server_cert", &path("server.pem")),
+            ("tls_server_key", &path("server.key")),
+            ("tls_client_ca_file", &path("ca.pem")),
+            ("sasl_mech_list", "EXTERNAL"),
+            ("allowplaintext", "no"),
+        ],
+    )?;
+    let backend = Backend::make_with(
+        master.port(),
+        HOST,
+        &NAMES,
+        &[
+            ("tls_client_cert", &path("client.pem")),
+            ("tls_client_key", &path("client.key")),
+            ("tls_client_ca_file", &path("ca.pem")),
+            ("force_sasl_client_mech", "EXTERNAL"),
+        ],
+    )?;
+    ensure!(
+        checked_compare(&backend, &NAMES)?.len() == NAMES.len(),
+        "nothing to push?"
+    );
+    backend.push()?;
+    ensure!(
+        checked_compare(&backend, &NAMES)?.is_empty(),
+        "the push was not complete"
+    );
+    ensure!(
+        master.status("mailboxes")? == NAMES.len().to_string(),
+        "not all arrived"
+    );
+    Ok(())
 }
 
 /// Without `-a` the backend gives way to another host's entry, with it the master does.

@@ -20,12 +20,22 @@ pub struct Backend {
 impl Backend {
     /// Makes a backend called `host` with these mailboxes, all on partition `default`, each readable for its owner.
     pub fn make(master_port: u16, host: &str, mailboxes: &[&str]) -> Result<Self> {
+        Self::make_with(master_port, host, mailboxes, &[])
+    }
+
+    /// As [`Self::make`], with further lines for its imapd.conf.
+    pub fn make_with(
+        master_port: u16,
+        host: &str,
+        mailboxes: &[&str],
+        options: &[(&str, &str)],
+    ) -> Result<Self> {
         let scratch = Scratch::new()?;
         let server = format!("127.0.0.1:{master_port}");
-        let mut options = client_options(&server).to_vec();
-        options.push(("proxyservers", "mailproxy"));
-        options.push(("virtdomains", "userid"));
-        let node = Node::make(scratch.path(), host, &options)?;
+        let mut all = client_options(&server).to_vec();
+        all.extend([("proxyservers", "mailproxy"), ("virtdomains", "userid")]);
+        all.extend(options);
+        let node = Node::make(scratch.path(), host, &all)?;
         node.prepare()?;
         let backend = Self {
             node,
