@@ -1,0 +1,135 @@
+//! Two names for one key.
+//!
+//! By name, some mailboxes have a key that is not their own octets: those in the default domain, and
+//! `DELETED` ones whose hexadecimal time Cyrus writes in another way. So two mailboxes of the
+//! directory can claim one key; the first stays, the second is named in the log.
+
+use std::collections::HashMap;
+
+use cyrusdb::mailboxes::{KeyMeaning, Naming, Record};
+use proto::{Entry, MailboxName};
+use store::Version;
+
+/// Which mailbox has which key.
+#[derive(Debug)]
+pub(crate) struct Holders {
+    naming: Naming,
+    /// Mailboxes whose key is not their own octets, by key, in the order they came.
+    aliases: HashMap<Vec<u8>, Vec<MailboxName>>,
+    /// Who has a key that was contested.
+    contested: HashMap<Vec<u8>, MailboxName>,
+}
+
+/// What is to be in the file under the key of one mailbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    /// The key.
+    pub(crate) key: Vec<u8>,
+    /// Whose record it is.
+    pub(crate) holder: MailboxName,
+    /// What it says; `None`: no record.
+    pub(crate) entry: Option<Entry>,
+}
+
+impl Holders {
+    /// Those of a list.
+    pub(crate) fn of(naming: Naming, version: &Version) -> Self {
+        let mut holders = Self {
+            naming,
+            aliases: HashMap::new(),
+            contested: HashMap::new(),
+        };
+        for (name, _) in version.iter() {
+            let key = holders.naming.key(name);
+            if !is_own(&holders.naming, &key, name) {
+                holders.aliases.entry(key).or_default().push(name.clone());
+            }
+        }
+        holders
+    }
+
+    /// Who has the key of `name`, and what the list says about it.
+    pub(crate) fn wanted(&mut self, name: &MailboxName, version: &Version) -> Wanted {
+        let key = self.naming.key(name);
+        if !is_own(&self.naming, &key, name) {
+            self.note_alias(&key, name, version);
+        }
+        let holder = if self.aliases.contains_key(&key) {
+            self.holder_of(&key, version)
+                .unwrap_or_else(|| name.clone())
+        } else {
+            self.contested.remove(&key);
+            name.clone()
+        };
+        let entry = version.get(&holder).map(|stored| stored.entry.clone());
+        Wanted { key, holder, entry }
+    }
+
+    /// The mailboxes of the list that claim a key, if there are several.
+    pub(crate) fn rivals(&self, key: &[u8], version: &Version) -> Vec<MailboxName> {
+        let Some(aliases) = self.aliases.get(key) else {
+            return Vec::new();
+        };
+        let own = match self.naming.meaning(key) {
+            KeyMeaning::Mailbox(name) => Some(name),
+            KeyMeaning::Unusable(_) | KeyMeaning::Other => None,
+        };
+        let mut rivals: Vec<MailboxName> = own
+            .into_iter()
+            .chain(aliases.iter().cloned())
+            .filter(|name| version.get(name).is_some())
+            .collect();
+        rivals.dedup();
+        rivals
+    }
+
+    /// Whoever a record of the file speaks of was first. `true` if that settles a contested key.
+    pub(crate) fn prefer(&mut self, key: &[u8], record: &Record, version: &Version) -> bool {
+        let says = |name: &MailboxName| {
+            let stored = version.get(name);
+            stored.is_some_and(|stored| record.says(&stored.entry))
+        };
+        let first = self.rivals(key, version).into_iter().find(says);
+        first.is_some_and(|first| {
+            self.contested.insert(key.to_vec(), first);
+            true
+        })
+    }
+
+    fn note_alias(&mut self, key: &[u8], name: &MailboxName, version: &Version) {
+        if version.get(name).is_some() {
+            let names = self.aliases.entry(key.to_vec()).or_default();
+            if !names.contains(name) {
+                names.push(name.clone());
+            }
+        } else if let Some(names) = self.aliases.get_mut(key) {
+            names.retain(|other| other != name);
+            if names.is_empty() {
+                self.aliases.remove(key);
+            }
+        }
+    }
+
+    /// The holder of a key with claimants whose own it is not.
+    fn holder_of(&mut self, key: &[u8], version: &Version) -> Option<MailboxName> {
+        let held = self.contested.get(key);
+        if let Some(held) = held.filter(|held| version.get(held).is_some()) {
+            return Some(held.clone());
+        }
+        let changed = |name: &MailboxName| version.get(name).map(|stored| stored.changed);
+        let first = self.rivals(key, version).into_iter().min_by_key(changed);
+        match &first {
+            Some(first) => self.contested.insert(key.to_vec(), first.clone()),
+            None => self.contested.remove(key),
+        };
+        first
+    }
+}
+
+/// Whether a key is just the octets of the name, so that no other name but an alias can have it.
+fn is_own(naming: &Naming, key: &[u8], name: &MailboxName) -> bool {
+    match naming.style {
+        cyrusdb::mailboxes::KeyStyle::Plain => true,
+        cyrusdb::mailboxes::KeyStyle::ByName => key.get(1..) == Some(name.key()),
+    }
+}

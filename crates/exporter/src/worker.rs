@@ -1,0 +1,455 @@
+//! The exporter's thread: what it does next.
+//!
+//! ```text
+//!                 state file fits          others replaced the file
+//!   start ────────────────────► following ───────────────────────► comparing
+//!     │                          ▲  │  ▲                            │  ▲
+//!     │ no state, or another     │  │  └── all differences written ◄┘  │
+//!     └──────────────────────────┼──┼─────────────────────────────────┘
+//!                                │  └ others committed to the file: compares between
+//!                                └─── its own transactions, and goes on following
+//! ```
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant, SystemTime};
+
+use cyrusdb::mailboxes::KeyStyle;
+use proto::MailboxName;
+use store::{Feed, Sequence, Store};
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use crate::apply::{Applied, apply, unix_seconds};
+use crate::checkpoint::{Checkpoints, record_bytes};
+use crate::differences::Differences;
+use crate::place::of_database;
+use crate::position::{Next, Position};
+use crate::rebuild::rebuild;
+use crate::scan::{Page, Scan};
+use crate::table::Table;
+use crate::track::{Seen, Track};
+use crate::{ExportError, ExporterConfig, Health, State};
+
+mod trouble;
+
+use trouble::Alarm;
+
+/// How long a checkpoint that has just swapped the files may take to say so.
+const SETTLE: Duration = Duration::from_millis(500);
+
+/// What the thread tells.
+#[derive(Debug)]
+pub(crate) struct Told {
+    pub(crate) reached: watch::Sender<Sequence>,
+    pub(crate) ready: watch::Sender<bool>,
+    pub(crate) health: watch::Sender<Health>,
+}
+
+/// Names to be looked at in transactions.
+struct Work {
+    names: VecDeque<MailboxName>,
+    /// Reached once they are done.
+    through: Sequence,
+    /// Of a comparison: the hold on the history from there on, and when it began.
+    compared: Option<(Feed, Instant)>,
+}
+
+/// What is to be done after one step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    More,
+    Idle,
+}
+
+/// The exporter's thread.
+pub(crate) struct Worker {
+    store: Store,
+    config: ExporterConfig,
+    told: Told,
+    stop: CancellationToken,
+    table: Option<Table>,
+    style: Option<KeyStyle>,
+    track: Track,
+    /// `None`: nothing is known of the file.
+    position: Option<Position>,
+    /// Whether the position has been seen to fit the file.
+    verified: bool,
+    scan: Option<Scan>,
+    /// What a comparison has found.
+    repair: Option<Work>,
+    /// What the store has that the file lacks.
+    changes: Option<Work>,
+    /// Where the store was at the start.
+    goal: Sequence,
+    checkpoints: Checkpoints,
+    record_bytes: u64,
+    differences: Differences,
+    saved: Option<State>,
+    housekept: Instant,
+    alarm: Alarm,
+}
+
+impl Worker {
+    pub(crate) fn new(
+        store: Store,
+        config: ExporterConfig,
+        told: Told,
+        stop: CancellationToken,
+    ) -> Self {
+        let state = usable_state(&store, &config);
+        let position = state.map(|state| Position::new(&store, state.sequence));
+        Self {
+            goal: store.current().sequence(),
+            track: Track::new(state.map(|state| state.identity)),
+            position,
+            verified: false,
+            table: None,
+            style: None,
+            scan: None,
+            repair: None,
+            changes: None,
+            checkpoints: Checkpoints::new(),
+            record_bytes: record_bytes(&store.current(), KeyStyle::ByName),
+            differences: Differences::default(),
+            saved: state,
+            housekept: Instant::now(),
+            alarm: Alarm::default(),
+            store,
+            config,
+            told,
+            stop,
+        }
+    }
+
+    /// Works until it is told to stop.
+    pub(crate) fn run(mut self, runtime: &Runtime) {
+        let mut watch = self.store.watch();
+        let mut end: Option<Instant> = None;
+        loop {
+            if end.is_none() && self.stop.is_cancelled() {
+                end = Some(Instant::now() + self.config.drain_max);
+            }
+            let turn = self.turn();
+            match (turn, end) {
+                (Ok(Turn::More), Some(end)) if Instant::now() < end => self.succeeded(),
+                (_, Some(_)) => break,
+                (Ok(Turn::More), None) => {
+                    self.succeeded();
+                    std::thread::sleep(self.config.transaction.pause);
+                }
+                (Ok(Turn::Idle), None) => {
+                    self.succeeded();
+                    let at = self.position.as_ref().map_or(Sequence(0), Position::at);
+                    self.wait(runtime, Some((&mut watch, at)), self.config.poll);
+                }
+                (Err(error), None) => {
+                    let pause = self.failed(error);
+                    self.wait(runtime, None, pause);
+                }
+            }
+        }
+        self.stop.cancel();
+        if let Some(done) = self.checkpoints.join() {
+            self.track.moved(&done);
+        }
+        self.save();
+    }
+
+    /// Waits for a change of the store, if that is of interest, or the wish to stop.
+    fn wait(
+        &self,
+        runtime: &Runtime,
+        changes: Option<(&mut watch::Receiver<Sequence>, Sequence)>,
+        at_most: Duration,
+    ) {
+        runtime.block_on(async {
+            let news = async {
+                if let Some((watch, at)) = changes
+                    && watch.wait_for(|&head| head > at).await.is_ok()
+                {
+                    return;
+                }
+                // Nothing will change any more, or it does not matter.
+                std::future::pending::<()>().await;
+            };
+            tokio::select! {
+                () = news => {}
+                () = self.stop.cancelled() => {}
+                () = tokio::time::sleep(at_most) => {}
+            }
+        });
+    }
+
+    /// One step: at most one transaction for the store's changes, and for a comparison one page or
+    /// one transaction.
+    fn turn(&mut self) -> Result<Turn, ExportError> {
+        if let Some(done) = self.checkpoints.ended(Duration::ZERO) {
+            self.track.moved(&done);
+        }
+        self.open()?;
+        if !self.verified && self.position.is_some() || self.housekept.elapsed() >= self.config.poll
+        {
+            self.housekeep()?;
+        }
+        if self.changes.is_none() {
+            self.changes = self.next_changes();
+        }
+        let changes = self.changes.take();
+        let had_changes = changes.is_some();
+        if let Some(work) = changes {
+            self.changes = self.carry_out(work)?;
+        }
+        if let Some(work) = self.repair.take() {
+            self.repair = self.carry_out(work)?;
+        } else if self.scan.is_some() {
+            self.compare_page()?;
+        } else if self.position.is_none() || self.track.wants_compare() {
+            self.start_compare()?;
+        } else if !had_changes {
+            return Ok(Turn::Idle);
+        }
+        Ok(Turn::More)
+    }
+
+    fn open(&mut self) -> Result<(), ExportError> {
+        if self.table.is_none() {
+            let version = self.store.current();
+            let table = match Table::open(&self.config, self.style, &version) {
+                Err(error) if error.misfit().is_some() => {
+                    rebuild(&self.config, error, self.style, &version, &self.stop)?;
+                    self.lose("mailboxes.db was replaced by a new file");
+                    Table::open(&self.config, self.style, &version)?
+                }
+                other => other?,
+            };
+            self.style = Some(table.style());
+            self.table = Some(table);
+        }
+        Ok(())
+    }
+
+    /// What the store has that the file lacks, if that is known.
+    fn next_changes(&mut self) -> Option<Work> {
+        let position = self.position.as_ref()?;
+        match position.next(&self.store, self.config.transaction.entries_max.max(1)) {
+            Next::Nothing => None,
+            Next::Changes(names, through) => Some(Work {
+                names,
+                through,
+                compared: None,
+            }),
+            Next::Behind => {
+                self.lose("the store's history does not reach back to the export");
+                None
+            }
+        }
+    }
+
+    /// One transaction of some work; returns what is left of it. An error leaves the work to the
+    /// next comparison or the history, which both still have it.
+    fn carry_out(&mut self, mut work: Work) -> Result<Option<Work>, ExportError> {
+        let Some(table) = &mut self.table else {
+            return Ok(Some(work));
+        };
+        if !work.names.is_empty() {
+            let applied = apply(
+                table,
+                &mut work.names,
+                &self.store.current(),
+                &self.config.transaction,
+                &mut self.track,
+                &mut self.differences,
+            );
+            match applied {
+                Ok(Applied::Done) => self.verified = true,
+                Ok(Applied::Replaced) => {
+                    return Ok(self.replaced().then_some(work));
+                }
+                Err(error) => {
+                    if work.compared.is_some() {
+                        self.repair = Some(work);
+                    }
+                    return Err(of_database(&self.config.mailboxes_db)(error));
+                }
+            }
+        }
+        if work.names.is_empty() {
+            self.finish(work);
+            return Ok(None);
+        }
+        Ok(Some(work))
+    }
+
+    fn finish(&mut self, work: Work) {
+        match (work.compared, &mut self.position) {
+            (Some((pin, started)), position) => {
+                self.track.compare_took(started.elapsed());
+                if position.is_none() {
+                    *position = Some(Position::held(pin));
+                }
+                info!(
+                    took_ms = started.elapsed().as_millis(),
+                    "mailboxes.db compared and put right"
+                );
+            }
+            (None, Some(position)) => position.advance(&self.store, work.through),
+            (None, None) => {}
+        }
+        self.publish();
+    }
+
+    /// Tells how far the file is.
+    fn publish(&mut self) {
+        let Some(position) = self.position.as_ref().filter(|_| self.verified) else {
+            return;
+        };
+        let at = position.at();
+        self.told.reached.send_if_modified(|reached| {
+            let ahead = at > *reached;
+            *reached = at.max(*reached);
+            ahead
+        });
+        if at >= self.goal {
+            self.told
+                .ready
+                .send_if_modified(|ready| !std::mem::replace(ready, true));
+        }
+    }
+
+    fn start_compare(&mut self) -> Result<(), ExportError> {
+        let Some(table) = &mut self.table else {
+            return Ok(());
+        };
+        self.track.compare_starts();
+        self.scan = Some(Scan::start(&self.store, table));
+        self.record_bytes = record_bytes(&self.store.current(), table.style());
+        self.compare_page()
+    }
+
+    fn compare_page(&mut self) -> Result<(), ExportError> {
+        let (Some(scan), Some(table)) = (&mut self.scan, &mut self.table) else {
+            return Ok(());
+        };
+        match scan.page(table, &mut self.track, &mut self.differences)? {
+            Page::More => {}
+            Page::Replaced => {
+                self.replaced();
+            }
+            Page::Last => {
+                self.verified = true;
+                if let Some(scan) = self.scan.take() {
+                    let found = scan.finish(table, &mut self.differences);
+                    debug!(
+                        records = found.records,
+                        differences = found.names.len(),
+                        "mailboxes.db read"
+                    );
+                    let repair = Work {
+                        names: found.names,
+                        through: found.sequence,
+                        compared: Some((found.pin, found.started)),
+                    };
+                    self.repair = self.carry_out(repair)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The file under the path is not the one we knew. If a checkpoint of ours has put it there, its
+    /// content is the same, and work goes on: `true`.
+    fn replaced(&mut self) -> bool {
+        if self.checkpoints.is_running() {
+            if let Some(done) = self.checkpoints.ended(SETTLE) {
+                self.track.moved(&done);
+            }
+            return true;
+        }
+        self.lose("mailboxes.db was replaced or emptied");
+        false
+    }
+
+    /// Nothing is known of the file any more.
+    fn lose(&mut self, why: &'static str) {
+        info!(why, "comparing the whole of mailboxes.db");
+        self.track.lose();
+        self.position = None;
+        self.scan = None;
+        self.changes = None;
+        self.repair = None;
+        self.table = None;
+    }
+
+    /// What is done now and then, whether there is work or not.
+    fn housekeep(&mut self) -> Result<(), ExportError> {
+        self.housekept = Instant::now();
+        let Some(table) = &mut self.table else {
+            return Ok(());
+        };
+        let (identity, records) = table.look()?;
+        if self.track.observe(identity) == Seen::Other {
+            self.replaced();
+            return Ok(());
+        }
+        self.verified = true;
+        self.publish();
+        self.checkpoints.consider(
+            &self.config,
+            (identity.committed, records),
+            self.record_bytes,
+            &self.stop,
+        );
+        self.save();
+        Ok(())
+    }
+
+    /// Keeps the position, unless others' changes have not been looked at yet.
+    fn save(&mut self) {
+        let (Some(position), Some(identity)) = (&self.position, self.track.known()) else {
+            return;
+        };
+        let busy = self.scan.is_some() || self.repair.is_some();
+        if !self.verified || busy || self.track.is_doubtful() {
+            return;
+        }
+        let state = State {
+            epoch: self.store.current().epoch(),
+            sequence: position.at(),
+            identity,
+            exported: unix_seconds(SystemTime::now()),
+            settings: self.config.fingerprint(),
+        };
+        let same = |saved: State| {
+            State {
+                exported: state.exported,
+                ..saved
+            } == state
+        };
+        if self.saved.is_some_and(same) {
+            return;
+        }
+        match state.save(&self.config.state_file) {
+            Ok(()) => self.saved = Some(state),
+            Err(error) => debug!(cause = %error, "can't keep the export's position"),
+        }
+    }
+}
+
+/// The state that an earlier run left, if it says something about this store.
+fn usable_state(store: &Store, config: &ExporterConfig) -> Option<State> {
+    let state = match State::load(&config.state_file) {
+        Ok(state) => state?,
+        Err(error) => {
+            let path = config.state_file.display();
+            warn!(%path, cause = %error, "state file is of no use, all of mailboxes.db is compared");
+            return None;
+        }
+    };
+    let version = store.current();
+    let fits = version.lineage().includes(state.epoch, state.sequence)
+        && state.sequence <= version.sequence()
+        && state.settings == config.fingerprint();
+    fits.then_some(state)
+}
