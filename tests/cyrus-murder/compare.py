@@ -9,6 +9,7 @@ phase in turn. Figures of the two come from the same minutes, so their ratios ho
 import argparse
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -49,6 +50,7 @@ def main():
     command = ("sh -c 'printf %s \"$MURDER_PASSWORD\" | {p}/mupdatectl passwd --users users \"$MURDER_USER\" && "
                "exec {p}/mupdate -m -C {{imapd_conf}} --listen {{host}}:{{port}} --users users'").format(p=programs)
     murders = []
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         targets = []
         for name, how in (("cyrus", None), ("ours", command)):
