@@ -19,8 +19,11 @@ use cyrusdb::twoskip::{Database, Options};
 use proto::{Acl, Entry, Location, MailboxName};
 
 type Failure = Box<dyn Error + Send + Sync>;
+type Pairs = [(Vec<u8>, Vec<u8>)];
 
 const CYR_BIN: &str = "/usr/lib/cyrus/bin";
+/// Between two transactions of the writer.
+const WRITER_PAUSE: Duration = Duration::from_millis(2);
 const MODIFIED: u64 = 1_795_300_713;
 
 /// Load, walk and checkpoint beside `cyr_dbtool` and `ctl_mboxlist`.
@@ -40,7 +43,7 @@ struct Args {
 fn main() -> Result<(), Failure> {
     let args = Args::parse();
     let temporary = tempfile::tempdir()?;
-    let dir = args.dir.as_deref().unwrap_or(temporary.path());
+    let dir = args.dir.as_deref().unwrap_or_else(|| temporary.path());
     let conf = configure(dir)?;
     let pairs = pairs(args.records)?;
     say(&format!(
@@ -92,10 +95,24 @@ fn main() -> Result<(), Failure> {
         run(&mut dbtool(&conf, &ours, &[], "consistent"))
     })?;
 
-    let copy = dir.join("repack.db");
-    fs::copy(&ours, &copy)?;
+    checkpoints(&mut database, &conf, &ours, &pairs)
+}
+
+/// Checkpoints with a reader beside them, and Cyrus's own of the same content.
+fn checkpoints(
+    database: &mut Database,
+    conf: &Path,
+    ours: &Path,
+    pairs: &Pairs,
+) -> Result<(), Failure> {
+    let copy = ours.with_file_name("repack.db");
+    fs::copy(ours, &copy)?;
+    waits("nothing at all, for comparison", ours, pairs, || {
+        std::thread::sleep(Duration::from_secs(2));
+        Ok(())
+    })?;
     let mut locked_for = Duration::ZERO;
-    waits("checkpoint, ours", &ours, &pairs, || {
+    waits("checkpoint, ours", ours, pairs, || {
         locked_for = database
             .checkpoint(|_| ControlFlow::Continue(()))?
             .locked_for;
@@ -106,8 +123,8 @@ fn main() -> Result<(), Failure> {
         millis(locked_for)
     ))?;
     let mut under_writes = locked_for;
-    with_writer(&ours, &pairs, || {
-        waits("checkpoint, ours, beside a writer", &ours, &pairs, || {
+    with_writer(ours, pairs, || {
+        waits("checkpoint, ours, beside a writer", ours, pairs, || {
             let report = database.checkpoint(|_| ControlFlow::Continue(()))?;
             under_writes = report.locked_for;
             say(&format!("    changes replayed: {}", report.replayed))
@@ -117,8 +134,8 @@ fn main() -> Result<(), Failure> {
         "    lock held for the swap: {:.1} ms",
         millis(under_writes)
     ))?;
-    waits("cyr_dbtool repack", &copy, &pairs, || {
-        run(&mut dbtool(&conf, &copy, &[], "repack"))
+    waits("cyr_dbtool repack", &copy, pairs, || {
+        run(&mut dbtool(conf, &copy, &[], "repack"))
     })
 }
 
@@ -141,7 +158,7 @@ fn timed(what: &str, act: impl FnOnce() -> Result<(), Failure>) -> Result<(), Fa
 fn waits(
     what: &str,
     file: &Path,
-    pairs: &[(Vec<u8>, Vec<u8>)],
+    pairs: &Pairs,
     act: impl FnOnce() -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let stop = AtomicBool::new(false);
@@ -158,11 +175,7 @@ fn waits(
     ))
 }
 
-fn read_until(
-    file: &Path,
-    pairs: &[(Vec<u8>, Vec<u8>)],
-    stop: &AtomicBool,
-) -> Result<(Duration, usize), Failure> {
+fn read_until(file: &Path, pairs: &Pairs, stop: &AtomicBool) -> Result<(Duration, usize), Failure> {
     let mut database = Database::open_path(file, Options::default())?;
     let (mut longest, mut count) = (Duration::ZERO, 0);
     for (key, _) in pairs.iter().cycle().step_by(7919) {
@@ -182,7 +195,7 @@ fn read_until(
 /// Does something while a writer replaces one value after another, a transaction each.
 fn with_writer(
     file: &Path,
-    pairs: &[(Vec<u8>, Vec<u8>)],
+    pairs: &Pairs,
     act: impl FnOnce() -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let stop = AtomicBool::new(false);
@@ -196,6 +209,8 @@ fn with_writer(
                 let mut transaction = database.write()?;
                 transaction.put(key, &[value, b" ".as_slice()].concat())?;
                 transaction.commit()?;
+                // Cyrus does something else in between, too; without a pause nobody gets the lock.
+                std::thread::sleep(WRITER_PAUSE);
             }
             Ok(())
         });
@@ -206,11 +221,7 @@ fn with_writer(
     })
 }
 
-fn load(
-    database: &mut Database,
-    pairs: &[(Vec<u8>, Vec<u8>)],
-    batch: usize,
-) -> Result<(), Failure> {
+fn load(database: &mut Database, pairs: &Pairs, batch: usize) -> Result<(), Failure> {
     for batch in pairs.chunks(batch) {
         let mut transaction = database.write()?;
         for (key, value) in batch {
@@ -234,7 +245,7 @@ fn walk(database: &mut Database) -> Result<usize, Failure> {
 }
 
 /// Mailboxes of users with five folders each, in an order that is not the keys'.
-fn pairs(count: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Failure> {
+fn pairs(count: usize) -> Result<Box<Pairs>, Failure> {
     let naming = Naming::new(KeyStyle::ByName);
     let folders = ["", ".Archive", ".Drafts", ".Sent", ".Trash"];
     let users = count.div_ceil(folders.len());
@@ -257,10 +268,10 @@ fn pairs(count: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Failure> {
             Record::encode(KeyStyle::ByName, &entry, MODIFIED),
         ));
     }
-    Ok(pairs)
+    Ok(pairs.into())
 }
 
-fn write_input(path: &Path, pairs: &[(Vec<u8>, Vec<u8>)]) -> Result<(), Failure> {
+fn write_input(path: &Path, pairs: &Pairs) -> Result<(), Failure> {
     let mut file = BufWriter::new(fs::File::create(path)?);
     for (key, value) in pairs {
         for part in [key.as_slice(), b"\t", value, b"\n"] {

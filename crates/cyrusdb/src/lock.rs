@@ -10,8 +10,8 @@ use nix::libc;
 
 /// Shortest and longest pause between two tries. Tries instead of one blocking call, because that
 /// could not be ended while a stopped process holds the lock.
-const PAUSE_MIN: Duration = Duration::from_micros(100);
-const PAUSE_MAX: Duration = Duration::from_millis(2);
+const PAUSE_MIN: Duration = Duration::from_micros(50);
+const PAUSE_MAX: Duration = Duration::from_micros(500);
 
 /// What a lock is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,5 +1,7 @@
 //! The checkpoint: what others do meanwhile is kept, they don't wait, and nothing else changes.
 
+#![cfg(test)]
+
 mod support;
 
 use std::collections::BTreeMap;
@@ -93,7 +95,7 @@ fn what_is_written_during_a_checkpoint_is_in_the_new_file() {
                         replaying += 1;
                         if replaying > 12 { 0 } else { 40 }
                     }
-                    _ => rng.random_range(0..10),
+                    Progress::Swapping => rng.random_range(0..10),
                 };
                 change(&mut other, &mut model, rng, count);
                 ControlFlow::Continue(())
@@ -103,7 +105,7 @@ fn what_is_written_during_a_checkpoint_is_in_the_new_file() {
             copying > 1 && replaying > 1 && report.replayed > 0,
             "{report:?}"
         );
-        assert_eq!(report.records, model.len() as u64);
+        assert_eq!(report.records, u64::try_from(model.len()).unwrap());
         for reader in [&mut database, &mut other] {
             assert!(listing(reader).unwrap() == text(&model), "seed {seed}");
         }

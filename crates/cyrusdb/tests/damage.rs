@@ -1,5 +1,7 @@
 //! Files with damage: an error that names the offset, or the right answer.
 
+#![cfg(test)]
+
 mod support;
 
 use std::collections::BTreeMap;
@@ -42,7 +44,9 @@ fn open(content: Vec<u8>) -> Result<Database<SimDisk>, Error> {
 /// An error that points into the file, or names a format or a version.
 fn assert_names_its_place(error: &Error, len: usize) {
     match error {
-        Error::Corrupt { offset, .. } => assert!(*offset <= len as u64, "{error}"),
+        Error::Corrupt { offset, .. } => {
+            assert!(usize::try_from(*offset).unwrap() <= len, "{error}");
+        }
         Error::OtherFormat { .. } | Error::Version(_) => {}
         other => panic!("{other}"),
     }
@@ -73,7 +77,12 @@ fn try_everything(content: &[u8], model: &BTreeMap<Vec<u8>, Vec<u8>>, wanted: &s
     judge(database.get(b"user.99").map(|found| found.is_none()));
     judge(listing(&mut database).map(|found| found == wanted));
     let check = database.check(|_, _| {});
-    judge(check.map(|check| check.faults.iter().all(|fault| fault.offset <= len as u64)));
+    judge(check.map(|check| {
+        check
+            .faults
+            .iter()
+            .all(|fault| usize::try_from(fault.offset).unwrap() <= len)
+    }));
 
     // Writing: done right, or refused.
     let put = database.write().and_then(|mut transaction| {

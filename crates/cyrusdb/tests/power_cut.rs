@@ -1,6 +1,8 @@
 //! Transactions against a model, with the power cut after every file call: what is found afterwards
 //! is the old content or the new, for us and for Cyrus.
 
+#![cfg(test)]
+
 mod support;
 
 use std::collections::BTreeMap;

@@ -1,5 +1,7 @@
 //! Files that Cyrus wrote, of five series, and what is in them.
 
+#![cfg(test)]
+
 mod support;
 
 use std::fs;
@@ -56,7 +58,7 @@ fn unclean_vectors_recover_to_their_listings() {
         let clean = fs::read(vector(&format!("{like}.db"))).unwrap();
         assert_eq!(
             fs::metadata(&path).unwrap().len(),
-            clean.len() as u64,
+            u64::try_from(clean.len()).unwrap(),
             "{name}"
         );
     }

@@ -40,7 +40,9 @@ impl File for Held {
 
     fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<usize> {
         let bytes = self.bytes.borrow();
-        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+        let start = usize::try_from(offset)
+            .unwrap_or(usize::MAX)
+            .min(bytes.len());
         let count = into.len().min(bytes.len() - start);
         into[..count].copy_from_slice(&bytes[start..start + count]);
         Ok(count)
@@ -58,7 +60,9 @@ impl File for Held {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.bytes.borrow_mut().resize(usize::try_from(len).unwrap(), 0);
+        self.bytes
+            .borrow_mut()
+            .resize(usize::try_from(len).unwrap(), 0);
         Ok(())
     }
 
@@ -171,7 +175,8 @@ fn repair(input: &[u8]) -> Vec<u8> {
         }
         let level = usize::from(file[at + 1] % 32);
         let key = usize::from(u16::from_be_bytes([file[at + 2], file[at + 3]]));
-        let value = usize::try_from(u32::from_be_bytes(file[at + 4..at + 8].try_into().unwrap())).unwrap();
+        let value =
+            usize::try_from(u32::from_be_bytes(file[at + 4..at + 8].try_into().unwrap())).unwrap();
         let head = 8 + 8 * (level + 1);
         let body = at + head + 8;
         let end = body.saturating_add((key.saturating_add(value)).next_multiple_of(8));

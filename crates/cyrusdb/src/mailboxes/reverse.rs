@@ -91,9 +91,12 @@ fn owner(naming: &Naming, name: &MailboxName) -> Option<Vec<u8>> {
         None => (None, key),
     };
     let mut parts = rest.split(|&octet| octet == HIERARCHY_SEPARATOR);
-    let user = match (parts.next(), parts.next(), parts.next()) {
-        (Some(b"user"), Some(user), _) | (Some(b"DELETED"), Some(b"user"), Some(user)) => user,
-        _ => return None,
+    let mut user = (parts.next()?, parts.next()?);
+    if user.0 == b"DELETED" {
+        user = (user.1, parts.next()?);
+    }
+    let (b"user", user) = user else {
+        return None;
     };
     let domain = domain.filter(|&domain| naming.default_domain.as_deref() != Some(domain));
     Some(match domain {

@@ -160,8 +160,8 @@ impl<D: Disk> Database<D> {
         let mut loader = Loader::new(file, fillers);
         let (mut cursor, mut copied) = (None, 0);
         loop {
-            let (_, (batch, next)) = self.peek(id, |log, header| {
-                read_batch(log, header, order, cursor.as_ref())
+            let (_, (batch, next)) = self.peek(id, |log, header, attempt| {
+                read_batch(log, header, order, cursor.as_ref(), attempt)
             })?;
             self.check_in_place(id)?;
             for pair in &batch {
@@ -194,7 +194,7 @@ impl<D: Disk> Database<D> {
         round: u32,
         tell: Tell<'_>,
     ) -> Result<(), Error> {
-        let (now, ()) = self.peek(id, |_, _| Ok(()))?;
+        let (now, ()) = self.peek(id, |_, _, _| Ok(()))?;
         let bytes = now.committed.saturating_sub(copy.replayed_to);
         if bytes <= TAIL_BYTES {
             return Ok(());
@@ -203,7 +203,9 @@ impl<D: Disk> Database<D> {
             let bytes = now.committed.saturating_sub(copy.replayed_to);
             tell_or_end(tell, Progress::Replaying { round, bytes })?;
             let (order, from) = (copy.order, copy.replayed_to);
-            let (_, (changes, to)) = self.peek(id, |log, _| read_changes(log, order, from))?;
+            let (_, (changes, to)) = self.peek(id, |log, _, attempt| {
+                read_changes(log, order, from, attempt)
+            })?;
             self.check_in_place(id)?;
             copy.take_over(&changes, to)?;
         }
@@ -258,7 +260,7 @@ impl<D: Disk> Database<D> {
         }
         while copy.replayed_to < header.committed {
             let mut log = Log::new(&self.file, &mut self.pages, &header);
-            let (changes, to) = read_changes(&mut log, copy.order, copy.replayed_to)?;
+            let (changes, to) = read_changes(&mut log, copy.order, copy.replayed_to, 0)?;
             copy.take_over(&changes, to)?;
         }
         if copy.header.records != header.records {

@@ -9,12 +9,11 @@ use super::database::Database;
 use super::header::{DUMMY_AT, Header};
 use super::read::Pair;
 use super::record::{Kind, LISTS, Record};
-use super::recover::is_clean;
 use crate::Error;
 use crate::file::{Disk, File, FileId};
 
 /// How often a batch is tried without a lock before it is read under one.
-const TRIES_WITHOUT_LOCK: u32 = 8;
+const TRIES_WITHOUT_LOCK: u32 = 7;
 /// Pause before such a try, times the number of those before.
 const PAUSE: Duration = Duration::from_micros(200);
 /// Bounds of a batch, so that under writers some batches find a gap between commits.
@@ -25,12 +24,16 @@ const KEYS_MAX: usize = 200;
 
 impl<D: Disk> Database<D> {
     /// Reads what is consistent: nothing may be committed while `read` runs. Tried without a lock
-    /// first, and if writers don't leave a gap, under a shared one. `id` is the file meant: places in
-    /// one that was replaced say nothing about the other.
+    /// first, and if commits follow each other too fast, under a shared one. `id` is the file meant:
+    /// places in one that was replaced say nothing about the other.
+    ///
+    /// A transaction that is under way does not matter: until it is committed, what was committed
+    /// before stays readable (format document, section 2). `read` is told which attempt it is, to be
+    /// content with less each time.
     pub(super) fn peek<T>(
         &mut self,
         id: FileId,
-        mut read: impl FnMut(&mut Log<'_, D::File>, &Header) -> Result<T, Error>,
+        mut read: impl FnMut(&mut Log<'_, D::File>, &Header, u32) -> Result<T, Error>,
     ) -> Result<(Header, T), Error> {
         for attempt in 0..TRIES_WITHOUT_LOCK {
             std::thread::sleep(PAUSE * attempt);
@@ -38,15 +41,17 @@ impl<D: Disk> Database<D> {
             let Ok(Some(before)) = Header::read(&self.file) else {
                 continue;
             };
-            if !matches!(is_clean(&self.file, &before), Ok(true)) {
+            let mut log = Log::new(&self.file, &mut self.pages, &before);
+            let found = read(&mut log, &before, attempt);
+            let Ok(Some(after)) = Header::read(&self.file) else {
                 continue;
-            }
-            // An error may come of a head that was being written: the lock will tell.
-            let found = read(&mut Log::new(&self.file, &mut self.pages, &before), &before);
-            if let (Ok(found), Ok(Some(after))) = (found, Header::read(&self.file))
-                && after == before
-            {
-                return Ok((before, found));
+            };
+            if (after.generation, after.committed) == (before.generation, before.committed) {
+                match found {
+                    Ok(found) => return Ok((before, found)),
+                    // Damage, or a head caught while it was written: under the lock it shows.
+                    Err(_) => break,
+                }
             }
         }
         let (header, _) = self.lock_to_read()?;
@@ -55,7 +60,8 @@ impl<D: Disk> Database<D> {
             .filter(|_| same)
             .ok_or(Error::Replaced)
             .and_then(|header| {
-                let found = read(&mut Log::new(&self.file, &mut self.pages, &header), &header)?;
+                let mut log = Log::new(&self.file, &mut self.pages, &header);
+                let found = read(&mut log, &header, 0)?;
                 Ok((header, found))
             });
         self.unlock();
@@ -65,7 +71,7 @@ impl<D: Disk> Database<D> {
 
 /// Where a walk in batches is.
 pub(super) struct Cursor {
-    header: Header,
+    committed: u64,
     offset: u64,
     key: Vec<u8>,
 }
@@ -76,11 +82,14 @@ pub(super) fn read_batch<F: File>(
     header: &Header,
     order: Order,
     cursor: Option<&Cursor>,
+    attempt: u32,
 ) -> Result<(Vec<Pair>, Option<Cursor>), Error> {
     let mut record = Record::empty();
     match cursor {
         None => log.read(DUMMY_AT, &mut record)?,
-        Some(cursor) if cursor.header == *header => log.read(cursor.offset, &mut record)?,
+        Some(cursor) if cursor.committed == header.committed => {
+            log.read(cursor.offset, &mut record)?;
+        }
         Some(cursor) => {
             let place = seek(log, order, Some(&cursor.key), LISTS)?;
             record = place.found.unwrap_or(place.last);
@@ -90,9 +99,9 @@ pub(super) fn read_batch<F: File>(
     while advance(log, order, &mut record)? {
         bytes += record.body.len();
         batch.push(Pair::of(&record));
-        if batch.len() >= BATCH_PAIRS_MAX || bytes >= BATCH_BYTES_MAX {
+        if batch.len() >= BATCH_PAIRS_MAX >> attempt || bytes >= BATCH_BYTES_MAX {
             let cursor = Cursor {
-                header: *header,
+                committed: header.committed,
                 offset: record.head.offset,
                 key: record.key().to_vec(),
             };
@@ -117,11 +126,12 @@ pub(super) fn read_changes<F: File>(
     log: &mut Log<'_, F>,
     order: Order,
     from: u64,
+    attempt: u32,
 ) -> Result<(Vec<State>, u64), Error> {
     let mut touched = BTreeSet::new();
     let mut record = Record::empty();
     let mut at = from;
-    while at < log.end && touched.len() < KEYS_MAX {
+    while at < log.end && touched.len() < KEYS_MAX >> attempt {
         if log.is_filler(at)? {
             at += 8;
             continue;

@@ -223,10 +223,12 @@ impl Head {
     }
 
     /// Where `list` goes on, as it stands: perhaps to a DELETE on list 0. `end` is the end that
-    /// counts (format document, section 2).
+    /// counts (format document, section 2); a list above 0 that goes beyond it, into a transaction
+    /// under way, ends for us.
     pub(crate) fn link(&self, list: usize, end: u64) -> Result<u64, Error> {
         if list > 0 {
-            return Ok(self.links.get(list + 1).copied().unwrap_or(0));
+            let link = self.links.get(list + 1).copied().unwrap_or(0);
+            return Ok(if link < end { link } else { 0 });
         }
         let [first, second, ..] = self.links;
         match (first < end, second < end) {

@@ -147,7 +147,7 @@ fn synced(later: &[Call], wanted: usize) -> bool {
 }
 
 fn lost(rng: &mut Option<&mut StdRng>) -> bool {
-    rng.as_deref_mut().is_some_and(|rng| rng.random())
+    rng.as_deref_mut().is_some_and(RngExt::random)
 }
 
 fn file(files: &mut Vec<Vec<u8>>, inode: usize) -> &mut Vec<u8> {
@@ -173,7 +173,7 @@ fn write(file: &mut Vec<u8>, offset: u64, bytes: &[u8], mut rng: Option<&mut Std
 
 impl File for SimFile {
     fn len(&self) -> io::Result<u64> {
-        Ok(self.state.borrow().files[self.inode].len() as u64)
+        Ok(u64::try_from(self.state.borrow().files[self.inode].len()).unwrap())
     }
 
     fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<usize> {
@@ -226,14 +226,14 @@ impl Disk for SimDisk {
     fn id(&self, file: &SimFile) -> io::Result<FileId> {
         Ok(FileId {
             device: 0,
-            inode: file.inode as u64,
+            inode: u64::try_from(file.inode).unwrap(),
         })
     }
 
     fn id_in_place(&self) -> io::Result<FileId> {
         Ok(FileId {
             device: 0,
-            inode: self.0.borrow().in_place as u64,
+            inode: u64::try_from(self.0.borrow().in_place).unwrap(),
         })
     }
 
