@@ -45,11 +45,14 @@ impl Recovery<'_> {
             let header = segment::read_header(self.fs, &path);
             header.is_ok_and(|header| header.sequence.0 <= wanted)
         };
-        let older = segments
+        let mut older = segments
             .iter()
             .rev()
             .filter(|&&number| number <= version.log.segment);
-        let first = older.clone().find(begins_before).or_else(|| older.last());
+        let first = older
+            .clone()
+            .find(begins_before)
+            .or_else(|| older.next_back());
         first.copied().unwrap_or(version.log.segment)
     }
 

@@ -40,7 +40,7 @@ fn a_store_that_is_what_it_was_is_trusted() {
     assert_eq!(assess(marker, &edit(&disk, vec![delete("user.a")])), None);
     let mut stepped = open(&disk).unwrap();
     drive(stepped.store.clone().new_epoch(), || {
-        _ = stepped.writer.step()
+        _ = stepped.writer.step();
     })
     .unwrap()
     .unwrap();
