@@ -107,9 +107,13 @@ fn checkpoints(
 ) -> Result<(), Failure> {
     let copy = ours.with_file_name("repack.db");
     fs::copy(ours, &copy)?;
-    waits("nothing at all, for comparison", ours, pairs, || {
+    let idle = || {
         std::thread::sleep(Duration::from_secs(2));
         Ok(())
+    };
+    waits("nothing, for comparison", ours, pairs, idle)?;
+    with_writer(ours, pairs, || {
+        waits("nothing, beside a writer", ours, pairs, idle)
     })?;
     let mut locked_for = Duration::ZERO;
     waits("checkpoint, ours", ours, pairs, || {

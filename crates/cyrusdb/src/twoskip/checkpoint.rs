@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use super::cursor::{Log, Order};
-use super::database::{Database, Identity};
+use super::database::{Database, Identity, RETIREMENT};
 use super::header::Header;
 use super::load::Loader;
 use super::pages::Pages;
@@ -77,6 +77,15 @@ impl<D: Disk> Database<D> {
         }))
     }
 
+    /// Waits until the file that the last checkpoint replaced can be closed without making a reader
+    /// pay for it. For programs that end after a checkpoint; others just go on.
+    pub fn retire(&mut self) {
+        if let Some((_, since)) = &self.retired {
+            std::thread::sleep(RETIREMENT.saturating_sub(since.elapsed()));
+        }
+        self.retired = None;
+    }
+
     /// Writes all records in order into a new file and puts it in place of this one. Others read and
     /// write meanwhile; only for the swap they wait. `progress` is told now and then, and may end it.
     pub fn checkpoint(
@@ -103,7 +112,8 @@ impl<D: Disk> Database<D> {
                 self.disk
                     .unlock(&file)
                     .map_err(Error::io("unlock the new file"))?;
-                self.file = file;
+                let old = std::mem::replace(&mut self.file, file);
+                self.retired = Some((old, Instant::now()));
             }
             // What can't be removed now is taken over by the next checkpoint.
             Err(_) => self.disk.remove_temporary(&file).unwrap_or_default(),

@@ -1,7 +1,7 @@
 //! One open database: its file, its locks, what is cached of it.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::cursor::Order;
 use super::header::Header;
@@ -15,6 +15,9 @@ use crate::{Error, Format};
 const RELOCKS_MAX: usize = 50;
 /// How long others may hold the lock, unless told otherwise.
 const LOCK_WAIT_MAX: Duration = Duration::from_secs(30);
+/// How long a replaced file is kept open. Whoever closes it last waits until its space is free, which
+/// takes tens of milliseconds for a large one; readers in use have gone over to the new file by then.
+pub(super) const RETIREMENT: Duration = Duration::from_secs(2);
 
 /// How to treat a database.
 #[derive(Debug, Clone, Copy)]
@@ -78,6 +81,8 @@ pub struct Database<D: Disk = PathDisk> {
     pub(super) file: D::File,
     pub(super) pages: Pages,
     pub(super) options: Options,
+    /// The file that our last checkpoint replaced, and when.
+    pub(super) retired: Option<(D::File, Instant)>,
 }
 
 impl Database {
@@ -97,6 +102,7 @@ impl<D: Disk> Database<D> {
             file,
             pages: Pages::default(),
             options,
+            retired: None,
         };
         // The header may be in the middle of being written; only the format counts here.
         match Header::read(&database.file) {
@@ -144,6 +150,8 @@ impl<D: Disk> Database<D> {
 
     /// Takes the lock on the file that is under the path when the lock is there.
     pub(super) fn lock_in_place(&mut self, kind: LockKind) -> Result<(), Error> {
+        self.retired
+            .take_if(|(_, since)| since.elapsed() > RETIREMENT);
         for _ in 0..RELOCKS_MAX {
             self.pages.forget();
             let wait_max = self.options.lock_wait_max;

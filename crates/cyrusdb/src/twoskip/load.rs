@@ -8,7 +8,8 @@ use super::txn::random_level;
 use crate::file::File;
 use crate::{Error, wide};
 
-/// How much is collected before it is written.
+/// How much is collected before it is written, and synced at once: a file system may make others'
+/// syncs, and with them whoever waits for their locks, wait for all that we have written.
 const PIECE_BYTES: usize = 1 << 20;
 
 /// A file that is being written. Nobody else may know of it.
@@ -61,6 +62,7 @@ impl<'f, F: File> Loader<'f, F> {
         self.open.insert(head.offset, head);
         if self.piece.len() >= PIECE_BYTES {
             self.write_piece()?;
+            self.file.sync().map_err(Error::io("sync the copy"))?;
         }
         Ok(())
     }

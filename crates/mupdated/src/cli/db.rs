@@ -276,5 +276,6 @@ fn checkpoint(
         done.generation,
         done.locked_for.as_secs_f64() * 1000.0
     )?;
+    database.retire();
     Ok(())
 }
