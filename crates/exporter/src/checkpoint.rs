@@ -77,15 +77,7 @@ impl Checkpoints {
         options.lock_wait_max = LOCK_WAIT_MAX;
         let run = move || {
             let opened = Database::open_path(&path, options);
-            let done = opened.and_then(|mut database| {
-                database.checkpoint(|_| {
-                    if stop.is_cancelled() {
-                        ControlFlow::Break(())
-                    } else {
-                        ControlFlow::Continue(())
-                    }
-                })
-            });
+            let done = opened.and_then(|mut database| database.checkpoint(|_| go_on(&stop)));
             // Whoever no longer listens will compare.
             told.send(done).unwrap_or_default();
         };
@@ -141,6 +133,14 @@ impl Checkpoints {
             warn!("a checkpoint has panicked");
         }
         outcome.try_recv().ok()?.ok()
+    }
+}
+
+fn go_on(stop: &CancellationToken) -> ControlFlow<()> {
+    if stop.is_cancelled() {
+        ControlFlow::Break(())
+    } else {
+        ControlFlow::Continue(())
     }
 }
 

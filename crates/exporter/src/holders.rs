@@ -51,32 +51,31 @@ impl Holders {
     /// Who has the key of `name`, and what the list says about it.
     pub(crate) fn wanted(&mut self, name: &MailboxName, version: &Version) -> Wanted {
         let key = self.naming.key(name);
-        if !is_own(&self.naming, &key, name) {
+        let own = is_own(&self.naming, &key, name);
+        if !own {
             self.note_alias(&key, name, version);
         }
-        let holder = if self.aliases.contains_key(&key) {
-            self.holder_of(&key, version)
-                .unwrap_or_else(|| name.clone())
-        } else {
+        let holder = if own && !self.aliases.contains_key(&key) {
             self.contested.remove(&key);
             name.clone()
+        } else {
+            let holder = self.holder_of(&key, version);
+            holder.unwrap_or_else(|| name.clone())
         };
         let entry = version.get(&holder).map(|stored| stored.entry.clone());
         Wanted { key, holder, entry }
     }
 
-    /// The mailboxes of the list that claim a key, if there are several.
+    /// The mailboxes of the list that claim a key.
     pub(crate) fn rivals(&self, key: &[u8], version: &Version) -> Vec<MailboxName> {
-        let Some(aliases) = self.aliases.get(key) else {
-            return Vec::new();
-        };
+        let aliases = self.aliases.get(key).into_iter().flatten();
         let own = match self.naming.meaning(key) {
             KeyMeaning::Mailbox(name) => Some(name),
             KeyMeaning::Unusable(_) | KeyMeaning::Other => None,
         };
         let mut rivals: Vec<MailboxName> = own
             .into_iter()
-            .chain(aliases.iter().cloned())
+            .chain(aliases.cloned())
             .filter(|name| version.get(name).is_some())
             .collect();
         rivals.dedup();

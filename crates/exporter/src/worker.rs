@@ -11,7 +11,7 @@
 //! ```
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use cyrusdb::mailboxes::KeyStyle;
 use proto::MailboxName;
@@ -19,22 +19,25 @@ use store::{Feed, Sequence, Store};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::info;
 
-use crate::apply::{Applied, apply, unix_seconds};
+use crate::apply::{Applied, apply};
 use crate::checkpoint::{Checkpoints, record_bytes};
 use crate::differences::Differences;
 use crate::place::of_database;
 use crate::position::{Next, Position};
 use crate::rebuild::rebuild;
-use crate::scan::{Page, Scan};
+use crate::scan::Scan;
 use crate::table::Table;
-use crate::track::{Seen, Track};
+use crate::track::Track;
 use crate::{ExportError, ExporterConfig, Health, State};
 
+mod compare;
 mod trouble;
+mod upkeep;
 
 use trouble::Alarm;
+use upkeep::usable_state;
 
 /// How long a checkpoint that has just swapped the files may take to say so.
 const SETTLE: Duration = Duration::from_millis(500);
@@ -318,46 +321,6 @@ impl Worker {
         }
     }
 
-    fn start_compare(&mut self) -> Result<(), ExportError> {
-        let Some(table) = &mut self.table else {
-            return Ok(());
-        };
-        self.track.compare_starts();
-        self.scan = Some(Scan::start(&self.store, table));
-        self.record_bytes = record_bytes(&self.store.current(), table.style());
-        self.compare_page()
-    }
-
-    fn compare_page(&mut self) -> Result<(), ExportError> {
-        let (Some(scan), Some(table)) = (&mut self.scan, &mut self.table) else {
-            return Ok(());
-        };
-        match scan.page(table, &mut self.track, &mut self.differences)? {
-            Page::More => {}
-            Page::Replaced => {
-                self.replaced();
-            }
-            Page::Last => {
-                self.verified = true;
-                if let Some(scan) = self.scan.take() {
-                    let found = scan.finish(table, &mut self.differences);
-                    debug!(
-                        records = found.records,
-                        differences = found.names.len(),
-                        "mailboxes.db read"
-                    );
-                    let repair = Work {
-                        names: found.names,
-                        through: found.sequence,
-                        compared: Some((found.pin, found.started)),
-                    };
-                    self.repair = self.carry_out(repair)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// The file under the path is not the one we knew. If a checkpoint of ours has put it there, its
     /// content is the same, and work goes on: `true`.
     fn replaced(&mut self) -> bool {
@@ -381,75 +344,4 @@ impl Worker {
         self.repair = None;
         self.table = None;
     }
-
-    /// What is done now and then, whether there is work or not.
-    fn housekeep(&mut self) -> Result<(), ExportError> {
-        self.housekept = Instant::now();
-        let Some(table) = &mut self.table else {
-            return Ok(());
-        };
-        let (identity, records) = table.look()?;
-        if self.track.observe(identity) == Seen::Other {
-            self.replaced();
-            return Ok(());
-        }
-        self.verified = true;
-        self.publish();
-        self.checkpoints.consider(
-            &self.config,
-            (identity.committed, records),
-            self.record_bytes,
-            &self.stop,
-        );
-        self.save();
-        Ok(())
-    }
-
-    /// Keeps the position, unless others' changes have not been looked at yet.
-    fn save(&mut self) {
-        let (Some(position), Some(identity)) = (&self.position, self.track.known()) else {
-            return;
-        };
-        let busy = self.scan.is_some() || self.repair.is_some();
-        if !self.verified || busy || self.track.is_doubtful() {
-            return;
-        }
-        let state = State {
-            epoch: self.store.current().epoch(),
-            sequence: position.at(),
-            identity,
-            exported: unix_seconds(SystemTime::now()),
-            settings: self.config.fingerprint(),
-        };
-        let same = |saved: State| {
-            State {
-                exported: state.exported,
-                ..saved
-            } == state
-        };
-        if self.saved.is_some_and(same) {
-            return;
-        }
-        match state.save(&self.config.state_file) {
-            Ok(()) => self.saved = Some(state),
-            Err(error) => debug!(cause = %error, "can't keep the export's position"),
-        }
-    }
-}
-
-/// The state that an earlier run left, if it says something about this store.
-fn usable_state(store: &Store, config: &ExporterConfig) -> Option<State> {
-    let state = match State::load(&config.state_file) {
-        Ok(state) => state?,
-        Err(error) => {
-            let path = config.state_file.display();
-            warn!(%path, cause = %error, "state file is of no use, all of mailboxes.db is compared");
-            return None;
-        }
-    };
-    let version = store.current();
-    let fits = version.lineage().includes(state.epoch, state.sequence)
-        && state.sequence <= version.sequence()
-        && state.settings == config.fingerprint();
-    fits.then_some(state)
 }

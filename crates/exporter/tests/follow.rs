@@ -1,6 +1,8 @@
 //! The file follows the store, beside Cyrus's own programs; a restart without a change writes
 //! nothing.
 
+#![cfg(test)]
+
 mod support;
 
 use std::fs;
@@ -118,9 +120,9 @@ async fn without_a_state_file_the_file_is_compared_and_only_differences_are_writ
     site.cyrus
         .dbtool(&site.config.mailboxes_db, &["delete"], "Nuser\x1fu00003\n")
         .unwrap();
-    let stale = "Nuser\x1fstale\t%(T er P p S b1.test M 1 A %(x lrs))\n";
+    let extra = "Nuser\x1fstale\t%(T er P p S b1.test M 1 A %(x lrs))\n";
     site.cyrus
-        .dbtool(&site.config.mailboxes_db, &["set"], stale)
+        .dbtool(&site.config.mailboxes_db, &["set"], extra)
         .unwrap();
     let before = site.identity();
     site.started().await.shutdown().await;
@@ -177,8 +179,8 @@ async fn cyrus_programs_read_write_and_repack_meanwhile() {
         let shower = scope.spawn(|| {
             let mut shows = 0;
             while running() {
-                let shown = cyrus.dbtool(file, &["show"], "").unwrap();
-                let records = shown.split(|&octet| octet == b'\n');
+                let printed = cyrus.dbtool(file, &["show"], "").unwrap();
+                let records = printed.split(|&octet| octet == b'\n');
                 let base = records.filter(|line| line.starts_with(b"Nuser\x1fu00"));
                 assert_eq!(base.count(), 1000);
                 shows += 1;

@@ -150,6 +150,12 @@ impl Site {
         Database::open_path(&self.config.mailboxes_db, Options::read_only()).unwrap()
     }
 
+    /// Leaves an empty database, as Cyrus's own tools do.
+    pub fn make_empty(&self) {
+        let mut made = Database::open_path(&self.config.mailboxes_db, Options::create()).unwrap();
+        made.write().unwrap().abort();
+    }
+
     pub fn identity(&self) -> Identity {
         self.open().identity().unwrap()
     }
@@ -263,11 +269,12 @@ impl Cyrus {
         Self { dir }
     }
 
-    /// Adds lines of configuration.
-    pub fn configure(&self, settings: &str) {
+    /// Changes lines of configuration.
+    pub fn configure(&self, old: &str, new: &str) {
         let path = self.path("imapd.conf");
         let text = fs::read_to_string(&path).unwrap();
-        fs::write(path, format!("{text}{settings}")).unwrap();
+        assert!(text.contains(old));
+        fs::write(path, text.replace(old, new)).unwrap();
     }
 
     pub fn path(&self, name: &str) -> PathBuf {

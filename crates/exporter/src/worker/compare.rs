@@ -1,0 +1,52 @@
+//! Comparisons, a page at a time.
+
+use tracing::debug;
+
+use super::{Work, Worker};
+use crate::ExportError;
+use crate::checkpoint::record_bytes;
+use crate::scan::{Page, Scan};
+
+impl Worker {
+    /// Begins a comparison with the list as it is now.
+    pub(super) fn start_compare(&mut self) -> Result<(), ExportError> {
+        let Some(table) = &mut self.table else {
+            return Ok(());
+        };
+        self.track.compare_starts();
+        self.scan = Some(Scan::start(&self.store, table));
+        self.record_bytes = record_bytes(&self.store.current(), table.style());
+        self.compare_page()
+    }
+
+    /// Compares one more page.
+    pub(super) fn compare_page(&mut self) -> Result<(), ExportError> {
+        let (Some(scan), Some(table)) = (&mut self.scan, &mut self.table) else {
+            return Ok(());
+        };
+        match scan.page(table, &mut self.track, &mut self.differences)? {
+            Page::More => {}
+            Page::Replaced => {
+                self.replaced();
+            }
+            Page::Last => {
+                self.verified = true;
+                if let Some(scan) = self.scan.take() {
+                    let found = scan.finish(table, &mut self.differences);
+                    debug!(
+                        records = found.records,
+                        differences = found.names.len(),
+                        "mailboxes.db read"
+                    );
+                    let repair = Work {
+                        names: found.names,
+                        through: found.sequence,
+                        compared: Some((found.pin, found.started)),
+                    };
+                    self.repair = self.carry_out(repair)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
