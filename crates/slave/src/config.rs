@@ -11,8 +11,9 @@ use transport::tls::TlsClient;
 
 use crate::Upstream;
 
-/// No delay is shorter, whatever the settings say.
+/// No delay is shorter or longer, whatever the settings say.
 const RETRY_DELAY_MIN: Duration = Duration::from_secs(1);
+const RETRY_DELAY_MAX: Duration = Duration::from_hours(24);
 
 /// Something that waits until whatever is exported has come to a sequence of the store.
 pub type Exported = Arc<dyn Fn(Sequence) -> Wait + Send + Sync>;
@@ -59,6 +60,6 @@ impl SlaveConfig {
     }
 
     pub(crate) fn delay(&self) -> Duration {
-        self.retry_delay.max(RETRY_DELAY_MIN)
+        self.retry_delay.clamp(RETRY_DELAY_MIN, RETRY_DELAY_MAX)
     }
 }

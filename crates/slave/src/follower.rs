@@ -70,7 +70,11 @@ impl Follower {
             stop: &self.stop,
         };
         let origin = origin(&self.config.upstream.to_string(), &peer);
-        let mut following = Following::start(ground, client.update(&[]), origin).await;
+        let started = Following::start(ground, client.update(&[]), origin).await;
+        let mut following = match started {
+            Ok(following) => following,
+            Err(end) => return (None, end),
+        };
         let end = following.run().await;
         let lived = following.live_since().map(|since| since.elapsed());
         (lived, end)

@@ -88,11 +88,15 @@ pub(crate) struct Following<'a> {
 
 impl<'a> Following<'a> {
     /// Begins a link on a connection that has logged in.
-    pub(crate) async fn start(ground: Ground<'a>, updates: Updates, origin: Origin) -> Self {
+    pub(crate) async fn start(
+        ground: Ground<'a>,
+        updates: Updates,
+        origin: Origin,
+    ) -> Result<Self, LinkEnd> {
         let delay = ground.config.delay();
         let patience = delay.max(ground.config.dump_silence_max);
-        let missing = ground.replica.lock().await.names().await;
-        Self {
+        let missing = ground.replica.lock().await.names().await?;
+        Ok(Self {
             ground,
             updates,
             origin,
@@ -104,7 +108,7 @@ impl<'a> Following<'a> {
             pulse: Pulse::new(delay, patience, Instant::now()),
             unusable: 0,
             live_since: None,
-        }
+        })
     }
 
     /// Since when the list has been the master's.

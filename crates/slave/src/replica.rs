@@ -100,10 +100,10 @@ impl Replica {
     }
 
     /// All names of the list: those that a dump has yet to mention.
-    pub(crate) async fn names(&self) -> HashSet<MailboxName> {
+    pub(crate) async fn names(&self) -> Result<HashSet<MailboxName>, ApplyError> {
         let version = self.store.current();
         let collecting = spawn_blocking(move || all_names(&version));
-        collecting.await.unwrap_or_default()
+        collecting.await.map_err(|_| ApplyError::Storage)
     }
 
     /// Carries out what the master has said. Entries that are already as said are left alone.
@@ -131,7 +131,11 @@ impl Replica {
         missing: HashSet<MailboxName>,
         origin: &Origin,
     ) -> Result<Outcome, ApplyError> {
-        let listed = self.store.current().len();
+        let version = self.store.current();
+        let listed = version.len();
+        // Some may be gone since the dump began: an operator has confirmed what was held before.
+        let counting = spawn_blocking(move || listed_of(missing, &version));
+        let missing = counting.await.map_err(|_| ApplyError::Storage)?;
         let outcome = if guard::must_hold(listed, missing.len()) {
             let names = missing.len();
             error!(
@@ -235,6 +239,11 @@ pub(crate) fn origin(upstream: &str, peer: &str) -> Origin {
 
 fn all_names(version: &Version) -> HashSet<MailboxName> {
     version.iter().map(|(name, _)| name.clone()).collect()
+}
+
+fn listed_of(mut names: HashSet<MailboxName>, version: &Version) -> HashSet<MailboxName> {
+    names.retain(|name| version.get(name).is_some());
+    names
 }
 
 fn edit(mailbox: MailboxName, entry: Option<Entry>) -> Edit {
