@@ -207,11 +207,12 @@ fn with_writer(
         let writer = scope.spawn(|| -> Result<(), Failure> {
             let mut database = Database::open_path(file, Options::default())?;
             for (key, value) in pairs.iter().cycle().step_by(6007) {
+                let value = [value, format!(" {:?}", Instant::now()).as_bytes()].concat();
                 if stop.load(Ordering::Relaxed) {
                     break;
                 }
                 let mut transaction = database.write()?;
-                transaction.put(key, &[value, b" ".as_slice()].concat())?;
+                transaction.put(key, &value)?;
                 transaction.commit()?;
                 // Cyrus does something else in between, too; without a pause nobody gets the lock.
                 std::thread::sleep(WRITER_PAUSE);
