@@ -258,7 +258,7 @@ fn checkpoint(
         match progress {
             Progress::Copying { copied, of } => meter.show("copied", copied, of, "keys"),
             Progress::Replaying { bytes, .. } => meter.show("to follow", bytes, bytes, "bytes"),
-            _ => {}
+            Progress::Swapping => {}
         }
         match window {
             Some(window) if !window.is_open() => ControlFlow::Break(()),

@@ -17,13 +17,13 @@ pub(super) struct Window {
 
 impl Window {
     /// Whether now is inside.
-    pub(super) fn is_open(&self) -> bool {
+    pub(super) fn is_open(self) -> bool {
         let now = Zoned::now();
         let minute = |number: i8| u16::try_from(number).unwrap_or(0);
         self.contains(minute(now.hour()) * 60 + minute(now.minute()))
     }
 
-    fn contains(&self, minute: u16) -> bool {
+    fn contains(self, minute: u16) -> bool {
         if self.from < self.to {
             (self.from..self.to).contains(&minute)
         } else {
@@ -57,8 +57,14 @@ fn minute_of_day(text: &str) -> anyhow::Result<u16> {
 impl fmt::Display for Window {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { from, to } = self;
-        let (a, b, c, d) = (from / 60, from % 60, to / 60, to % 60);
-        write!(f, "{a:02}:{b:02}-{c:02}:{d:02}")
+        write!(
+            f,
+            "{:02}:{:02}-{:02}:{:02}",
+            from / 60,
+            from % 60,
+            to / 60,
+            to % 60
+        )
     }
 }
 

@@ -1,0 +1,4 @@
+//! The binaries, as a script runs them.
+
+#[cfg(test)]
+mod db;
