@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
 
 /// Longer than anything takes here; a bound for tests that would hang, not a demand.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 pub(crate) type List = BTreeMap<MailboxName, Entry>;
 

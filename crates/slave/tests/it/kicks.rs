@@ -35,7 +35,7 @@ async fn any_number_of_kicks_share_a_noop() {
     let master = Scripted::new().await;
     let site = Site::new(master.port());
     let slave = site
-        .start_with(|config| config.retry_delay = Duration::from_secs(60))
+        .start_with(|config| config.retry_delay = Duration::from_mins(1))
         .await;
     let mut link = master.live_link(&names(3)).await;
     slave.synced(1).await;
@@ -63,7 +63,7 @@ async fn a_kick_is_answered_when_the_change_is_exported() {
     let (exporting, exported) = watch::channel(store::Sequence(0));
     let slave = site
         .start_with(|config| {
-            config.retry_delay = Duration::from_secs(60);
+            config.retry_delay = Duration::from_mins(1);
             config.exported = Some(Arc::new(move |sequence| {
                 let mut exported = exported.clone();
                 Box::pin(async move {
@@ -94,7 +94,7 @@ async fn a_kick_is_answered_when_the_change_is_exported() {
 async fn kicks_without_a_master_are_closed_and_share_attempts() {
     let site = Site::new(unused_port().await);
     let slave = site
-        .start_with(|config| config.retry_delay = Duration::from_secs(3600))
+        .start_with(|config| config.retry_delay = Duration::from_hours(1))
         .await;
     slave.failed(1).await;
     let before = slave.slave.status().failures;
@@ -114,7 +114,7 @@ async fn a_kick_brings_the_link_back() {
     let master = Scripted::new().await;
     let site = Site::new(master.port());
     let slave = site
-        .start_with(|config| config.retry_delay = Duration::from_secs(3600))
+        .start_with(|config| config.retry_delay = Duration::from_hours(1))
         .await;
     drop(master.live_link(&names(3)).await);
     slave.synced(1).await;
@@ -143,7 +143,7 @@ async fn no_kick_hangs_while_the_link_flaps() {
             let mut link = master.live_link(&names(50)).await;
             // Some are answered, some are cut off with a NOOP on its way.
             if let Some(noop) = link.noop().await
-                && counting.fetch_add(1, Ordering::SeqCst) % 2 == 0
+                && counting.fetch_add(1, Ordering::SeqCst).is_multiple_of(2)
             {
                 link.ok(&noop).await;
             }
@@ -182,7 +182,7 @@ async fn a_barrier_brings_what_the_master_has() {
     let master = Scripted::new().await;
     let site = Site::new(master.port());
     let slave = site
-        .start_with(|config| config.retry_delay = Duration::from_secs(60))
+        .start_with(|config| config.retry_delay = Duration::from_mins(1))
         .await;
     let mut link = master.live_link(&names(3)).await;
     slave.synced(1).await;

@@ -86,7 +86,7 @@ impl Node {
 
     async fn client(&self) -> Client {
         let login = Login::password("mupd", "secret".into());
-        let options = Options::new(login, Timeouts::each(Duration::from_secs(60)));
+        let options = Options::new(login, Timeouts::each(Duration::from_mins(1)));
         Client::connect("127.0.0.1", self.port, &options)
             .await
             .unwrap()
@@ -100,6 +100,12 @@ impl Serving {
     }
 }
 
+async fn stop(serving: Option<Serving>) {
+    if let Some(serving) = serving {
+        serving.stop().await;
+    }
+}
+
 async fn edit(store: &Store, edits: Vec<Edit>) {
     let origin = Origin {
         identity: "backend".into(),
@@ -109,7 +115,7 @@ async fn edit(store: &Store, edits: Vec<Edit>) {
 }
 
 /// Names that sort one way as keys and another way as octets.
-fn traps() -> Vec<String> {
+pub(crate) fn traps() -> Vec<String> {
     let mut traps = vec![];
     for stem in ["user.amy", "user.amy.Sent", "d^e.test!user.amy", "shared"] {
         traps.push(stem.to_owned());
@@ -148,7 +154,7 @@ fn random_edit(rng: &mut StdRng, names: &[String]) -> Edit {
     Edit { mailbox, kind }
 }
 
-fn random_edits(rng: &mut StdRng, names: &[String], count: usize) -> Vec<Edit> {
+pub(crate) fn random_edits(rng: &mut StdRng, names: &[String], count: usize) -> Vec<Edit> {
     (0..count).map(|_| random_edit(rng, names)).collect()
 }
 
@@ -178,11 +184,7 @@ async fn lists_are_equal_after_every_interleaving() {
         let mut slave = site.start().await;
         for _ in 0..12 {
             match rng.random_range(0..5) {
-                0 => {
-                    if let Some(serving) = serving.take() {
-                        serving.stop().await;
-                    }
-                }
+                0 => stop(serving.take()).await,
                 1 => {
                     slave.stop().await;
                     slave = site.start().await;
@@ -202,9 +204,7 @@ async fn lists_are_equal_after_every_interleaving() {
             }
         }
         slave.stop().await;
-        if let Some(serving) = serving {
-            serving.stop().await;
-        }
+        stop(serving).await;
         master.shutdown().await;
     }
 }
