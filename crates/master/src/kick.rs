@@ -2,7 +2,7 @@
 //!
 //! `<configdirectory>/socket/mupdate.target`, a stream socket of mode 0777. A proxy connects, sends
 //! nothing and waits until it reads `ok` (Cyrus: `kick_mupdate`). A master's list is always current, so
-//! it answers at once.
+//! it answers at once, or when an export of it has come so far.
 
 use std::fs;
 use std::io;
@@ -13,6 +13,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{UnixListener, UnixStream};
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
@@ -23,6 +24,8 @@ const ANSWER: &[u8] = b"ok";
 const MODE: u32 = 0o777;
 /// How long a kicker may take to read two octets.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
+/// Kicks that are being answered at once; a further one waits in the socket's queue.
+const KICKS_MAX: usize = 1024;
 /// Wait after an accept that failed.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
@@ -63,15 +66,26 @@ impl KickSocket {
         })
     }
 
-    /// Answers kicks until `stop`.
-    pub async fn run(self, stop: CancellationToken) {
+    /// Answers kicks until `stop`, each when what `before_answer` makes for it has come.
+    pub async fn run<W>(self, before_answer: impl Fn() -> W, stop: CancellationToken)
+    where
+        W: Future<Output = ()> + Send + 'static,
+    {
+        let mut kicks = JoinSet::new();
         loop {
             let accepted = tokio::select! {
                 () = stop.cancelled() => return,
-                accepted = self.listener.accept() => accepted,
+                accepted = self.listener.accept(), if kicks.len() < KICKS_MAX => accepted,
+                Some(_) = kicks.join_next() => continue,
             };
             match accepted {
-                Ok((kicker, _)) => answer(kicker).await,
+                Ok((kicker, _)) => {
+                    let wait = before_answer();
+                    kicks.spawn(async move {
+                        wait.await;
+                        answer(kicker).await;
+                    });
+                }
                 Err(cause) => {
                     warn!(%cause, "accept on the kick socket failed");
                     sleep(ACCEPT_RETRY).await;
@@ -90,7 +104,6 @@ impl Drop for KickSocket {
 }
 
 async fn answer(mut kicker: UnixStream) {
-    // Two octets always fit into an empty socket buffer, so nobody waits here for a kicker.
     let answered = timeout(ANSWER_TIMEOUT, kicker.write_all(ANSWER)).await;
     debug!(answered = matches!(answered, Ok(Ok(()))), "kick");
 }
@@ -137,7 +150,7 @@ mod tests {
             0o777
         );
         let stop = CancellationToken::new();
-        let running = tokio::spawn(socket.run(stop.clone()));
+        let running = tokio::spawn(socket.run(|| std::future::ready(()), stop.clone()));
         for _ in 0..12 {
             assert_eq!(kick(&path).await, b"ok");
         }

@@ -9,5 +9,5 @@ mod rules;
 
 pub use kick::{KickError, KickSocket};
 pub use recovery::Recovery;
-pub use role::MasterRole;
+pub use role::{BeforeOk, MasterRole};
 pub use rules::{MasterRules, Murder, Policy};

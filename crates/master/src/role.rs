@@ -3,22 +3,29 @@
 use std::sync::Arc;
 
 use proto::{Edit, EditKind, MailboxName, Refusal};
-use server::{Asker, Role};
-use store::Stored;
+use server::{Asker, Role, Wait};
+use store::{Sequence, Stored};
 
 use crate::{Murder, Recovery};
 
+/// Waits until a change is where others on this host see it.
+pub type BeforeOk = Box<dyn Fn(Sequence) -> Wait + Send + Sync>;
+
 /// The master's side of a session.
-#[derive(Debug)]
 pub struct MasterRole {
     murder: Murder,
     recovery: Arc<Recovery>,
+    before_ok: Option<BeforeOk>,
 }
 
 impl MasterRole {
-    /// A master of this kind of murder.
-    pub fn new(murder: Murder, recovery: Arc<Recovery>) -> Self {
-        Self { murder, recovery }
+    /// A master of this kind of murder; `before_ok` is what an OK to an edit waits for beyond the log.
+    pub fn new(murder: Murder, recovery: Arc<Recovery>, before_ok: Option<BeforeOk>) -> Self {
+        Self {
+            murder,
+            recovery,
+            before_ok,
+        }
     }
 }
 
@@ -56,6 +63,10 @@ impl Role for MasterRole {
             || asker.has_listed(found.entry.location().server());
         !(reconciling && hidden)
     }
+
+    fn before_ok(&self, sequence: Sequence) -> Option<Wait> {
+        self.before_ok.as_ref().map(|wait| wait(sequence))
+    }
 }
 
 #[cfg(test)]
@@ -63,7 +74,7 @@ mod tests {
     use super::*;
 
     use proto::{Entry, Location, ReservedBy};
-    use store::{Origin, Sequence};
+    use store::Origin;
 
     fn asker(listed: &[&str]) -> Asker {
         let mut asker = Asker::new(Origin {
@@ -93,7 +104,7 @@ mod tests {
 
     #[test]
     fn find_hides_a_reconciling_hosts_own_entries() {
-        let role = MasterRole::new(Murder::Standard, Arc::new(Recovery::off()));
+        let role = MasterRole::new(Murder::Standard, Arc::new(Recovery::off()), None);
         assert!(role.shows(&asker(&[]), &name(), &on("be1!p")));
         assert!(role.shows(&asker(&["be2!"]), &name(), &on("be1!p")));
         assert!(!role.shows(&asker(&["be1!"]), &name(), &on("be1!p")));
@@ -102,12 +113,12 @@ mod tests {
 
     #[test]
     fn find_hides_everything_from_a_replica_and_in_recovery() {
-        let replicated = MasterRole::new(Murder::Replicated, Arc::new(Recovery::off()));
+        let replicated = MasterRole::new(Murder::Replicated, Arc::new(Recovery::off()), None);
         assert!(replicated.shows(&asker(&[]), &name(), &on("p")));
         assert!(!replicated.shows(&asker(&["be1!"]), &name(), &on("p")));
         let recovery = Arc::new(Recovery::off());
         recovery.begin("test");
-        let role = MasterRole::new(Murder::Standard, recovery);
+        let role = MasterRole::new(Murder::Standard, recovery, None);
         assert!(role.shows(&asker(&[]), &name(), &on("be1!p")));
         assert!(!role.shows(&asker(&["be2!"]), &name(), &on("be1!p")));
     }
@@ -115,7 +126,7 @@ mod tests {
     #[test]
     fn recovery_lets_backends_push_and_nothing_else() {
         let recovery = Arc::new(Recovery::off());
-        let role = MasterRole::new(Murder::Standard, Arc::clone(&recovery));
+        let role = MasterRole::new(Murder::Standard, Arc::clone(&recovery), None);
         let edit = |kind| Edit {
             mailbox: name(),
             kind,

@@ -32,6 +32,8 @@ pub enum Request {
     Status,
     /// The list is complete: end recovery.
     EndRecovery,
+    /// A slave: what is held may be deleted.
+    ConfirmDeletes,
 }
 
 /// What the server says.
@@ -42,6 +44,8 @@ pub enum Reply {
     Status(Status),
     /// Answer to [`Request::EndRecovery`]: whether there was one to end.
     RecoveryEnded(bool),
+    /// Answer to [`Request::ConfirmDeletes`]: how many entries were deleted.
+    DeletesConfirmed(usize),
     /// The request failed.
     Failed(String),
 }
@@ -49,7 +53,7 @@ pub enum Reply {
 /// The state of a server.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Status {
-    /// `master`.
+    /// `master` or `slave`.
     pub role: String,
     /// Process id.
     pub pid: u32,
@@ -69,8 +73,27 @@ pub struct Status {
     pub recovery: Option<String>,
     /// Locations that an ACTIVATE in recovery has contradicted.
     pub conflicts: Vec<Conflict>,
+    /// A slave's link to its master.
+    pub upstream: Option<Upstream>,
+    /// How exporting to `mailboxes.db` goes, where there is one.
+    pub export: Option<String>,
     /// Open sessions.
     pub sessions: Vec<Session>,
+}
+
+/// A slave's link to its master.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Upstream {
+    /// The master, as `host:port`.
+    pub master: String,
+    /// `down`, `connecting`, `dumping` or `live`.
+    pub phase: String,
+    /// Why there is no live link.
+    pub trouble: Option<String>,
+    /// Whether the list is complete and served.
+    pub complete: bool,
+    /// Entries that wait for an operator to be deleted.
+    pub held: usize,
 }
 
 /// A mailbox that two servers have claimed.

@@ -1,14 +1,16 @@
-//! What operators may ask of a running master.
+//! What operators may ask of a running node.
 
 use std::sync::Arc;
 
 use master::Recovery;
 use server::{SessionState, SessionStatus, Sessions};
+use slave::{Phase, Slave};
 use store::marker::Keeper;
 use store::{Health, Origin, Sequence, Store, Version};
 use tracing::{info, warn};
 
-use crate::control::{Conflict, Operator, Reply, Request, Session, Status};
+use crate::control::{Conflict, Operator, Reply, Request, Session, Status, Upstream};
+use crate::node::Export;
 
 /// Answers the control socket of a master.
 pub(crate) struct MasterOperator {
@@ -16,6 +18,7 @@ pub(crate) struct MasterOperator {
     pub(crate) keeper: Arc<Keeper>,
     pub(crate) recovery: Arc<Recovery>,
     pub(crate) sessions: Sessions,
+    pub(crate) export: Option<Export>,
 }
 
 impl Operator for MasterOperator {
@@ -23,6 +26,7 @@ impl Operator for MasterOperator {
         match request {
             Request::Status => Reply::Status(self.status()),
             Request::EndRecovery => self.end_recovery().await,
+            Request::ConfirmDeletes => Reply::Failed("a master holds nothing back".to_owned()),
         }
     }
 }
@@ -54,6 +58,9 @@ impl MasterOperator {
             Ok(version) => {
                 self.recovery.end();
                 self.keeper.set_recovery(false);
+                if let Some(export) = &self.export {
+                    export.begin();
+                }
                 info!(mailboxes = version.len(), epoch = %version.epoch(), "recovery ended by an operator");
                 Reply::RecoveryEnded(true)
             }
@@ -67,23 +74,99 @@ impl MasterOperator {
     fn status(&self) -> Status {
         let version = self.store.current();
         Status {
-            role: "master".to_owned(),
-            pid: std::process::id(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            epoch: version.epoch().to_string(),
-            sequence: version.sequence().0,
-            mailboxes: version.count(),
-            root: version.root().to_string(),
-            writable: self.store.health() == Health::Writable,
             recovery: self.recovery.reason(),
             conflicts: conflicts(&version),
-            sessions: self
-                .sessions
-                .list()
-                .iter()
-                .map(|session| show(session, version.sequence()))
-                .collect(),
+            ..common_status("master", &self.store, &self.sessions, self.export.as_ref())
         }
+    }
+}
+
+/// Answers the control socket of a slave.
+pub(crate) struct SlaveOperator {
+    pub(crate) store: Store,
+    pub(crate) follower: Slave,
+    pub(crate) sessions: Sessions,
+    pub(crate) export: Option<Export>,
+}
+
+impl Operator for SlaveOperator {
+    async fn handle(&self, request: Request) -> Reply {
+        match request {
+            Request::Status => Reply::Status(self.status()),
+            Request::EndRecovery => Reply::Failed("a slave is never in recovery".to_owned()),
+            Request::ConfirmDeletes => match self.follower.confirm_deletes().await {
+                Ok(count) => Reply::DeletesConfirmed(count),
+                Err(cause) => Reply::Failed(cause.to_string()),
+            },
+        }
+    }
+}
+
+impl SlaveOperator {
+    fn status(&self) -> Status {
+        let link = self.follower.status();
+        let phase = match link.phase {
+            Phase::Down => "down",
+            Phase::Connecting => "connecting",
+            Phase::Dumping => "dumping",
+            Phase::Live => "live",
+        };
+        let upstream = Upstream {
+            master: link.upstream,
+            phase: phase.to_owned(),
+            trouble: link.trouble,
+            complete: link.complete,
+            held: link.held,
+        };
+        Status {
+            upstream: Some(upstream),
+            ..common_status("slave", &self.store, &self.sessions, self.export.as_ref())
+        }
+    }
+}
+
+fn common_status(
+    role: &str,
+    store: &Store,
+    sessions: &Sessions,
+    export: Option<&Export>,
+) -> Status {
+    let version = store.current();
+    let head = version.sequence();
+    Status {
+        role: role.to_owned(),
+        pid: std::process::id(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        epoch: version.epoch().to_string(),
+        sequence: head.0,
+        mailboxes: version.count(),
+        root: version.root().to_string(),
+        writable: store.health() == Health::Writable,
+        recovery: None,
+        conflicts: Vec::new(),
+        upstream: None,
+        export: export.map(show_export),
+        sessions: sessions
+            .list()
+            .iter()
+            .map(|session| show(session, head))
+            .collect(),
+    }
+}
+
+fn show_export(export: &Export) -> String {
+    match export.health() {
+        None => "not yet: the list is not complete".to_owned(),
+        Some(exporter::Health::Good) => "good".to_owned(),
+        Some(exporter::Health::LockHeld { pid, stopped }) => {
+            let pid = pid.map_or_else(
+                || "another process".to_owned(),
+                |pid| format!("process {pid}"),
+            );
+            let stopped = if stopped { ", which is stopped" } else { "" };
+            format!("WAITS for the lock of mailboxes.db held by {pid}{stopped}")
+        }
+        Some(exporter::Health::Failing { why }) => format!("FAILS: {why}"),
     }
 }
 

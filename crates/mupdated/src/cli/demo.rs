@@ -13,7 +13,7 @@ use transport::{Secret, users};
 
 use super::remote::show;
 use crate::config::Settings;
-use crate::node::{Master, Places};
+use crate::node::{Node, Places};
 use crate::telemetry;
 
 const USER: &str = "demo";
@@ -79,7 +79,7 @@ async fn play(args: &Args, dir: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn start_master(args: &Args, dir: &Path, password: &str) -> anyhow::Result<Master> {
+async fn start_master(args: &Args, dir: &Path, password: &str) -> anyhow::Result<Node> {
     let config = dir.join("imapd.conf");
     let users_file = dir.join("users");
     let text = format!(
@@ -93,10 +93,11 @@ async fn start_master(args: &Args, dir: &Path, password: &str) -> anyhow::Result
     let places = Places {
         data_dir: dir.join("mupdate"),
         users_file,
+        mailboxes_db: None,
         kick_socket: Some(dir.join("socket/mupdate.target")),
         listen: vec![format!("127.0.0.1:{}", args.port)],
     };
-    Master::start(&settings, &places)
+    Node::start_master(&settings, &places)
         .await
         .map_err(|failure| anyhow!(failure.to_string()))
 }

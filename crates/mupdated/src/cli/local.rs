@@ -8,7 +8,7 @@ use clap::Subcommand;
 
 use crate::cli::mupdate::{DEFAULT_CONFIG, DEFAULT_SERVICE, data_dir_of};
 use crate::config::Settings;
-use crate::control::{self, Conflict, Reply, Request, Session, Status};
+use crate::control::{self, Conflict, Reply, Request, Session, Status, Upstream};
 
 /// Which server is meant.
 #[derive(Debug, clap::Args)]
@@ -96,7 +96,13 @@ pub(super) fn status(args: &StatusArgs) -> anyhow::Result<()> {
             "NOT WRITABLE: edits are refused"
         }
     )?;
-    write_recovery(&mut out, &status)?;
+    match &status.upstream {
+        Some(upstream) => write_upstream(&mut out, upstream)?,
+        None => write_recovery(&mut out, &status)?,
+    }
+    if let Some(export) = &status.export {
+        writeln!(out, "export    {export}")?;
+    }
     writeln!(out, "sessions  {}", status.sessions.len())?;
     status
         .sessions
@@ -116,6 +122,25 @@ pub(super) fn recovery(args: &RecoveryArgs) -> anyhow::Result<()> {
     }
 }
 
+const CONFIRM_HELP: &str = "\
+A resync that would empty a slave's list, or remove more than a fifth of it and more than 100 entries,
+is held: the entries stay until this command. 'mupdatectl status' shows how many wait. Look first
+whether the master has its list.";
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = CONFIRM_HELP)]
+pub(super) struct ConfirmArgs {
+    #[command(flatten)]
+    target: Target,
+}
+
+pub(super) fn confirm_deletes(args: &ConfirmArgs) -> anyhow::Result<()> {
+    match args.target.ask(Request::ConfirmDeletes)? {
+        Reply::DeletesConfirmed(count) => Ok(writeln!(io::stdout(), "{count} entries deleted")?),
+        other => bail!("unexpected reply: {other:?}"),
+    }
+}
+
 fn write_recovery(out: &mut impl Write, status: &Status) -> anyhow::Result<()> {
     match &status.recovery {
         None => writeln!(out, "recovery  no")?,
@@ -125,6 +150,33 @@ fn write_recovery(out: &mut impl Write, status: &Status) -> anyhow::Result<()> {
         .conflicts
         .iter()
         .try_for_each(|conflict| write_conflict(out, conflict))
+}
+
+fn write_upstream(out: &mut impl Write, upstream: &Upstream) -> anyhow::Result<()> {
+    let trouble = upstream
+        .trouble
+        .as_deref()
+        .map(|why| format!(": {why}"))
+        .unwrap_or_default();
+    let complete = if upstream.complete {
+        "complete"
+    } else {
+        "NOT COMPLETE, clients wait"
+    };
+    writeln!(
+        out,
+        "master    {} {}{trouble}",
+        upstream.master, upstream.phase
+    )?;
+    writeln!(out, "list      {complete}")?;
+    if upstream.held > 0 {
+        writeln!(
+            out,
+            "held      {} entries would be deleted; see 'mupdatectl confirm-deletes --help'",
+            upstream.held
+        )?;
+    }
+    Ok(())
 }
 
 fn write_conflict(out: &mut impl Write, conflict: &Conflict) -> anyhow::Result<()> {

@@ -2,14 +2,13 @@
 
 use std::path::PathBuf;
 
-use anyhow::anyhow;
 use clap::Parser;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{debug, info};
 
 use crate::config::Settings;
 use crate::failure::{Failure, Status};
-use crate::node::{Master, Places};
+use crate::node::{Node, Places};
 use crate::telemetry;
 
 /// Where Cyrus has its configuration.
@@ -48,6 +47,10 @@ pub struct Args {
     /// File of users, see 'mupdatectl passwd'. [default: `mupdate_users_file`, else <data>/users]
     #[arg(long, value_name = "FILE")]
     users: Option<PathBuf>,
+    /// The host's mailboxes.db, or 'none'. [default: mboxlist_db_path, else
+    /// <configdirectory>/mailboxes.db]
+    #[arg(long, value_name = "PATH|none")]
+    mailboxes_db: Option<PathBuf>,
     /// Kick socket, or 'none'. [default: <configdirectory>/socket/mupdate.target]
     #[arg(long, value_name = "PATH|none")]
     kick_socket: Option<PathBuf>,
@@ -56,22 +59,22 @@ pub struct Args {
 /// Runs until a signal asks to stop.
 pub async fn run(args: Args) -> Result<(), Failure> {
     telemetry::start("info");
-    if !args.master {
-        let cause = anyhow!("this version has no slave yet: run 'mupdate -m' for a master");
-        return Err(Failure::new(Status::Usage, cause));
-    }
     let service = std::env::var(SERVICE_VARIABLE).unwrap_or_else(|_| DEFAULT_SERVICE.to_owned());
     let settings = Settings::read(&args.config, &service)
         .map_err(|cause| Failure::new(Status::Config, cause))?;
     let places = args.places(&settings);
     raise_descriptor_limit();
     let mut signals = Signals::new().map_err(|cause| Failure::new(Status::System, cause))?;
-    let master = Master::start(&settings, &places).await?;
-    let addresses: Vec<String> = master.addresses.iter().map(ToString::to_string).collect();
-    info!(listening = addresses.join(" "), data = %places.data_dir.display(), "mupdate master is ready");
+    let (role, node) = if args.master {
+        ("master", Node::start_master(&settings, &places).await?)
+    } else {
+        ("slave", Node::start_slave(&settings, &places).await?)
+    };
+    let addresses: Vec<String> = node.addresses.iter().map(ToString::to_string).collect();
+    info!(role, listening = addresses.join(" "), data = %places.data_dir.display(), "mupdate is ready");
     let signal = signals.stop().await;
     info!(signal, "stopping");
-    master.stop().await;
+    node.stop().await;
     info!("stopped");
     Ok(())
 }
@@ -80,11 +83,9 @@ impl Args {
     fn places(&self, settings: &Settings) -> Places {
         let data_dir = self.data.clone().unwrap_or_else(|| data_dir_of(settings));
         let users_file = self.users.clone().or_else(|| settings.users_file.clone());
-        let kick_socket = match &self.kick_socket {
-            Some(path) if path.as_os_str() == "none" => None,
-            Some(path) => Some(path.clone()),
-            None => Some(settings.config_directory.join("socket/mupdate.target")),
-        };
+        let kick_socket = settings.config_directory.join("socket/mupdate.target");
+        let kick_socket = path_or_none(self.kick_socket.as_ref(), kick_socket);
+        let mailboxes_db = path_or_none(self.mailboxes_db.as_ref(), settings.mailboxes_db.clone());
         let listen = if self.listen.is_empty() {
             vec![DEFAULT_LISTEN.to_owned()]
         } else {
@@ -93,13 +94,23 @@ impl Args {
         Places {
             users_file: users_file.unwrap_or_else(|| data_dir.join("users")),
             data_dir,
+            mailboxes_db,
             kick_socket,
             listen,
         }
     }
 }
 
-/// The data directory of the master that an imapd.conf describes.
+/// A path from the command line, where the word `none` turns the thing off.
+fn path_or_none(given: Option<&PathBuf>, default: PathBuf) -> Option<PathBuf> {
+    match given {
+        Some(path) if path.as_os_str() == "none" => None,
+        Some(path) => Some(path.clone()),
+        None => Some(default),
+    }
+}
+
+/// The data directory of the node that an imapd.conf describes.
 pub fn data_dir_of(settings: &Settings) -> PathBuf {
     settings
         .data_dir

@@ -40,6 +40,8 @@ enum Command {
     Status(local::StatusArgs),
     /// Whether the master on this host is in recovery; 'end' ends it.
     Recovery(local::RecoveryArgs),
+    /// Let the slave on this host delete what it holds back.
+    ConfirmDeletes(local::ConfirmArgs),
     /// Check, show and checkpoint Cyrus's own database files.
     Db(db::Args),
     /// Start a master of its own on loopback, fill it, and show changes arriving.
@@ -53,6 +55,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
         Command::Query(query) => remote::run(&args.connection, query).await,
         Command::Status(status) => local::status(&status),
         Command::Recovery(recovery) => local::recovery(&recovery),
+        Command::ConfirmDeletes(confirm) => local::confirm_deletes(&confirm),
         Command::Db(db) => db::run(&db),
         Command::Demo(demo) => demo::run(&demo).await,
     };

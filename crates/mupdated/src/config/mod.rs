@@ -5,5 +5,7 @@ mod settings;
 mod value;
 
 pub use raw::{Place, RawConfig, SyntaxError};
-pub use settings::{MurderKind, Settings, SettingsError, TlsFiles};
+pub use settings::{
+    ClientSettings, ExportMode, ExportSettings, MurderKind, Settings, SettingsError, TlsFiles,
+};
 pub use value::ValueError;

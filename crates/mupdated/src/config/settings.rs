@@ -3,8 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use cyrusdb::mailboxes::KeyStyle;
+use cyrusdb::twoskip::Order;
+use exporter::{StyleSetting, Window};
 use server::{ListOrder, ListOrders};
 use thiserror::Error;
+use transport::tls::ServerVerification;
 
 use super::raw::{Place, RawConfig, SyntaxError};
 use super::value::{self, ValueError};
@@ -44,6 +48,63 @@ pub struct Settings {
     pub mailboxes_db: PathBuf,
     /// `tls_server_cert` and its kin.
     pub tls: Option<TlsFiles>,
+    /// `defaultdomain`.
+    pub default_domain: Option<String>,
+    /// How `mailboxes.db` is written.
+    pub export: ExportSettings,
+    /// How a slave reaches its master.
+    pub client: ClientSettings,
+}
+
+/// When a master's changes are in `mailboxes.db` (`mupdate_export`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExportMode {
+    /// Before they are answered with OK, within a bound.
+    BeforeOk,
+    /// Soon after.
+    AfterOk,
+    /// Never: the file is not written.
+    Off,
+}
+
+/// How `mailboxes.db` is written.
+#[derive(Debug, Clone)]
+pub struct ExportSettings {
+    /// `mupdate_export`, a master's; a slave always exports where there is a file.
+    pub mode: ExportMode,
+    /// `mupdate_export_wait`: bound of what an OK waits for.
+    pub wait: Duration,
+    /// `mupdate_db_style`.
+    pub style: StyleSetting,
+    /// `improved_mboxlist_sort`, which Cyrus up to 3.4 knows.
+    pub order: Order,
+    /// `mupdate_checkpoint_window`.
+    pub checkpoint_window: Option<Window>,
+}
+
+/// How a slave reaches its master.
+#[derive(Debug, Clone)]
+pub struct ClientSettings {
+    /// `mupdate_username`: whom to act for.
+    pub username: Option<String>,
+    /// `mupdate_authname`: who logs in.
+    pub authname: Option<String>,
+    /// `mupdate_password`.
+    pub password: Option<String>,
+    /// `force_sasl_client_mech`: the only mechanism.
+    pub mechanisms: Option<Vec<String>>,
+    /// `mupdate_retry_delay`.
+    pub retry_delay: Duration,
+    /// `client_timeout`.
+    pub timeout: Duration,
+    /// `mupdate_tls_verify`.
+    pub verification: ServerVerification,
+    /// `mupdate_tls_ca_file`, else `tls_client_ca_file`.
+    pub ca_file: Option<PathBuf>,
+    /// `mupdate_tls_ca_dir`, else `tls_client_ca_dir`.
+    pub ca_dir: Option<PathBuf>,
+    /// `tls_client_cert` and `tls_client_key`.
+    pub certificate: Option<(PathBuf, PathBuf)>,
 }
 
 /// Kinds of murder, as `mupdate_config` names them.
@@ -154,9 +215,65 @@ impl Settings {
                 .path("mboxlist_db_path")
                 .unwrap_or_else(|| config_directory.join("mailboxes.db")),
             tls: tls_files(&options),
+            default_domain: options.text("defaultdomain").map(str::to_owned),
+            export: export_settings(&options)?,
+            client: client_settings(&options)?,
             config_directory,
         })
     }
+}
+
+fn export_settings(options: &Options<'_>) -> Result<ExportSettings, SettingsError> {
+    let improved = options.parse("improved_mboxlist_sort", value::switch)?;
+    Ok(ExportSettings {
+        mode: options
+            .parse("mupdate_export", export_mode)?
+            .unwrap_or(ExportMode::Off),
+        wait: options
+            .parse("mupdate_export_wait", value::duration)?
+            .unwrap_or(Duration::from_secs(1)),
+        style: options
+            .parse("mupdate_db_style", style)?
+            .unwrap_or(StyleSetting::Auto),
+        order: if improved == Some(true) {
+            Order::Mailbox
+        } else {
+            Order::Bytes
+        },
+        checkpoint_window: options.parse("mupdate_checkpoint_window", window)?,
+    })
+}
+
+fn client_settings(options: &Options<'_>) -> Result<ClientSettings, SettingsError> {
+    let text = |name| options.text(name).map(str::to_owned);
+    let certificate = options.path("tls_client_cert");
+    Ok(ClientSettings {
+        username: text("mupdate_username"),
+        authname: text("mupdate_authname"),
+        password: text("mupdate_password"),
+        mechanisms: options.words("force_sasl_client_mech"),
+        retry_delay: options
+            .parse("mupdate_retry_delay", value::duration)?
+            .unwrap_or(Duration::from_secs(20)),
+        timeout: options
+            .parse("client_timeout", value::duration)?
+            .unwrap_or(Duration::from_secs(10)),
+        verification: options
+            .parse("mupdate_tls_verify", verification)?
+            .unwrap_or_default(),
+        ca_file: options
+            .path("mupdate_tls_ca_file")
+            .or_else(|| options.path("tls_client_ca_file")),
+        ca_dir: options
+            .path("mupdate_tls_ca_dir")
+            .or_else(|| options.path("tls_client_ca_dir")),
+        certificate: certificate.map(|certificate| {
+            let key = options
+                .path("tls_client_key")
+                .unwrap_or_else(|| certificate.clone());
+            (certificate, key)
+        }),
+    })
 }
 
 /// Typed access to the options of one service.
@@ -217,6 +334,43 @@ fn murder_kind(value: &str) -> Result<MurderKind, ValueError> {
         "unified" => Ok(MurderKind::Unified),
         _ => Err(ValueError::Word {
             allowed: "standard, unified, replicated",
+        }),
+    }
+}
+
+fn export_mode(value: &str) -> Result<ExportMode, ValueError> {
+    match value {
+        "before-ok" => Ok(ExportMode::BeforeOk),
+        "after-ok" => Ok(ExportMode::AfterOk),
+        "off" => Ok(ExportMode::Off),
+        _ => Err(ValueError::Word {
+            allowed: "before-ok, after-ok, off",
+        }),
+    }
+}
+
+fn style(value: &str) -> Result<StyleSetting, ValueError> {
+    match value {
+        "auto" => Ok(StyleSetting::Auto),
+        "plain" => Ok(StyleSetting::Fixed(KeyStyle::Plain)),
+        "byname" => Ok(StyleSetting::Fixed(KeyStyle::ByName)),
+        _ => Err(ValueError::Word {
+            allowed: "auto, plain, byname",
+        }),
+    }
+}
+
+fn window(value: &str) -> Result<Window, ValueError> {
+    value.parse().map_err(|_| ValueError::Window)
+}
+
+fn verification(value: &str) -> Result<ServerVerification, ValueError> {
+    match value {
+        "no" => Ok(ServerVerification::No),
+        "ca" => Ok(ServerVerification::Ca),
+        "full" => Ok(ServerVerification::Full),
+        _ => Err(ValueError::Word {
+            allowed: "no, ca, full",
         }),
     }
 }

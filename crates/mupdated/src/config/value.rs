@@ -22,6 +22,9 @@ pub enum ValueError {
     /// Not a duration.
     #[error("is not a duration such as 3s, 5m, 1h or 1d")]
     Duration,
+    /// Not a span of time.
+    #[error("is not a span of time such as 02:00-05:00")]
+    Window,
     /// Not one of a few words.
     #[error("is not one of {allowed}")]
     Word {

@@ -1,0 +1,192 @@
+//! Parts that masters and slaves are made of.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use exporter::{ExporterConfig, Misfit};
+use server::{KnownSlaves, Listener, ServerConfig};
+use store::{OsFileSystem, Rules, Store, StoreConfig};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+use transport::sasl::{AuthConfig, Authenticator};
+use transport::tls::{AuthorityFiles, CertificateFiles, TlsServer, TlsServerConfig};
+use transport::users::UsersFile;
+
+use super::Places;
+use crate::config::{MurderKind, Settings, TlsFiles};
+use crate::control::ControlSocket;
+use crate::failure::{Failure, Status};
+
+/// Name of the exporter's state file in the data directory.
+const EXPORT_STATE_NAME: &str = "export.state";
+/// Name of the file of known slaves in the data directory.
+const SLAVES_NAME: &str = "slaves";
+/// Name of the store's directory in the data directory.
+pub(super) const STORE_NAME: &str = "store";
+/// How often known slaves are written.
+const SLAVES_SAVE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Everything that is bound before anything is served.
+pub(super) struct Sockets {
+    pub(super) listeners: Vec<Listener>,
+    pub(super) addresses: Vec<SocketAddr>,
+    pub(super) control: ControlSocket,
+}
+
+impl Sockets {
+    pub(super) async fn open(places: &Places) -> Result<Self, Failure> {
+        let system = |cause: anyhow::Error| Failure::new(Status::System, cause);
+        let mut listeners = Vec::new();
+        for address in &places.listen {
+            let bound = Listener::bind(address).await;
+            listeners.extend(bound.map_err(|cause| system(cause.into()))?);
+        }
+        let addresses = listeners
+            .iter()
+            .filter_map(|listener| listener.local_addr().ok());
+        Ok(Self {
+            addresses: addresses.collect(),
+            control: ControlSocket::bind(&places.data_dir).map_err(system)?,
+            listeners,
+        })
+    }
+}
+
+pub(super) fn make_data_dir(data_dir: &Path) -> Result<(), Failure> {
+    let made = fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(data_dir);
+    made.with_context(|| format!("data directory {}", data_dir.display()))
+        .map_err(|cause| Failure::new(Status::Storage, cause))
+}
+
+pub(super) fn authenticator(
+    settings: &Settings,
+    users_file: &Path,
+) -> Result<Authenticator, Failure> {
+    let config_error = |cause: anyhow::Error| Failure::new(Status::Config, cause);
+    if settings.admins.is_empty() {
+        warn!("imapd.conf names no admins, so nobody can log in");
+    }
+    if !users_file.exists() {
+        warn!(path = %users_file.display(), "no users file yet: make one with 'mupdatectl passwd'");
+        let made = fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(users_file);
+        made.with_context(|| format!("users file {}", users_file.display()))
+            .map_err(config_error)?;
+    }
+    let users = UsersFile::load(users_file).map_err(|cause| config_error(cause.into()))?;
+    let config = AuthConfig {
+        users: Arc::new(users),
+        mechanisms: settings.mechanisms.clone(),
+        allow_plaintext: settings.allow_plaintext,
+        admins: settings.admins.clone(),
+    };
+    Authenticator::new(config).map_err(|cause| Failure::new(Status::System, cause))
+}
+
+pub(super) fn load_tls(files: &TlsFiles) -> Result<TlsServer, Failure> {
+    let certificate = CertificateFiles::new(&files.certificate, &files.key);
+    let client_authorities = AuthorityFiles {
+        file: files.client_ca_file.clone(),
+        directory: files.client_ca_dir.clone(),
+    };
+    let config = TlsServerConfig {
+        client_authorities,
+        ..TlsServerConfig::new(certificate)
+    };
+    TlsServer::load(&config).map_err(|cause| Failure::new(Status::Config, cause))
+}
+
+pub(super) fn open_store(data_dir: &Path, rules: impl Rules + 'static) -> Result<Store, Failure> {
+    let opened = Store::open(
+        OsFileSystem,
+        &data_dir.join(STORE_NAME),
+        StoreConfig::default(),
+        Box::new(rules),
+    );
+    let (store, report) = opened.map_err(|cause| Failure::new(Status::Storage, cause))?;
+    for finding in &report.findings {
+        warn!(%finding, "store was not as it should be");
+    }
+    let version = store.current();
+    info!(
+        mailboxes = version.len(),
+        sequence = %version.sequence(),
+        epoch = %version.epoch(),
+        replayed_groups = report.replayed_groups,
+        created = report.created,
+        "store opened"
+    );
+    Ok(store)
+}
+
+/// How the host's `mailboxes.db` is written.
+pub(super) fn exporter_config(
+    settings: &Settings,
+    places: &Places,
+    path: &Path,
+    misfit: Misfit,
+) -> ExporterConfig {
+    let octets = |text: &String| text.clone().into_bytes();
+    let unified = settings.murder == MurderKind::Unified;
+    let mut config = ExporterConfig::new(path, places.data_dir.join(EXPORT_STATE_NAME));
+    config.style = settings.export.style;
+    config.order = settings.export.order;
+    config.own_server = unified.then(|| octets(&settings.servername));
+    config.default_domain = settings.default_domain.as_ref().map(octets);
+    config.admins = settings.admins.iter().map(octets).collect();
+    config.misfit = if unified { Misfit::Refuse } else { misfit };
+    config.checkpoint.window = settings.export.checkpoint_window;
+    config
+}
+
+pub(super) fn known_slaves(data_dir: &Path) -> KnownSlaves {
+    let path = data_dir.join(SLAVES_NAME);
+    KnownSlaves::load(&path).unwrap_or_else(|cause| {
+        warn!(%cause, "starting without; slaves get a full repair pass");
+        KnownSlaves::empty(&path)
+    })
+}
+
+pub(super) async fn save_slaves(slaves: KnownSlaves, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        let again = slaves.clone();
+        let saved = tokio::task::spawn_blocking(move || save_slaves_once(&again)).await;
+        if saved.is_err() {
+            error!("saving the known slaves panicked");
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(SLAVES_SAVE_INTERVAL) => {}
+        }
+    }
+}
+
+pub(super) fn save_slaves_once(slaves: &KnownSlaves) {
+    if let Err(cause) = slaves.save() {
+        warn!(%cause, "known slaves not saved; their next repair pass will be longer");
+    }
+}
+
+pub(super) fn server_config(settings: &Settings) -> ServerConfig {
+    let defaults = ServerConfig::default();
+    ServerConfig {
+        servername: settings.servername.clone(),
+        connections_max: settings.connections_max.unwrap_or(defaults.connections_max),
+        failed_login_pause: settings.failed_login_pause,
+        strict: settings.strict,
+        name_bytes_max: settings.name_bytes_max,
+        list_orders: settings.list_orders.clone(),
+        ..defaults
+    }
+}

@@ -1,0 +1,159 @@
+//! A slave, put together.
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use anyhow::{Context, anyhow};
+use client::Login;
+use exporter::Misfit;
+use slave::{KickSocket, Slave, SlaveConfig, SlaveRules, Upstream};
+use store::Sequence;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+use transport::Secret;
+use transport::sasl::{ClientPolicy, Credentials};
+use transport::tls::{
+    AuthorityFiles, CertificateFiles, ServerVerification, TlsClient, TlsClientConfig,
+};
+
+use super::export::Export;
+use super::parts::{Sockets, exporter_config, make_data_dir, open_store, server_config};
+use super::{Node, Places, Serving};
+use crate::config::Settings;
+use crate::failure::{Failure, Status};
+use crate::operator::SlaveOperator;
+
+pub(super) async fn start(settings: &Settings, places: &Places) -> Result<Node, Failure> {
+    let config_error = |cause: anyhow::Error| Failure::new(Status::Config, cause);
+    let address = settings.upstream.as_deref().ok_or_else(|| {
+        config_error(anyhow!(
+            "imapd.conf does not say whom to follow: set 'mupdate_server', or be the master with -m"
+        ))
+    })?;
+    let upstream =
+        Upstream::from_str(address).with_context(|| format!("'mupdate_server: {address}'"));
+    let upstream = upstream.map_err(config_error)?;
+    make_data_dir(&places.data_dir)?;
+    let serving = Serving::prepare(settings, places)?;
+    let login = login(settings).map_err(config_error)?;
+    let tls = client_tls(settings).map_err(config_error)?;
+    let store = open_store(&places.data_dir, SlaveRules)?;
+    let export = places.mailboxes_db.as_deref().map(|path| {
+        Export::new(
+            store.clone(),
+            exporter_config(settings, places, path, Misfit::MoveAside),
+        )
+    });
+
+    let sockets = Sockets::open(places).await?;
+    let kick = places
+        .kick_socket
+        .as_deref()
+        .map(KickSocket::bind)
+        .transpose();
+    let kick = kick.map_err(|cause| Failure::new(Status::System, cause))?;
+    let mut config = SlaveConfig::new(upstream, login, places.data_dir.clone());
+    config.tls = Some(tls);
+    config.retry_delay = settings.client.retry_delay;
+    config.connect_timeout = settings.client.timeout;
+    config.exported = export.clone().map(exported);
+    let follower = Slave::start(config, store.clone(), kick).await;
+    let follower = follower.map_err(|cause| Failure::new(Status::Storage, cause))?;
+
+    let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+    serving.keep_slaves(&tasks, &stop);
+    let operator = SlaveOperator {
+        store: store.clone(),
+        follower: follower.clone(),
+        sessions: serving.sessions.clone(),
+        export: export.clone(),
+    };
+    tasks.spawn(sockets.control.run(operator, stop.clone()));
+    let mut config = server_config(settings);
+    config.upstream = Some(format!("mupdate://{address}"));
+    let server = serving.server(config, &store, Arc::new(follower.role()));
+    let (ready, ending) = (follower.clone(), stop.clone());
+    // Clients connect meanwhile and see no greeting, as with Cyrus, until there is a whole list.
+    let serve = async move {
+        tokio::select! {
+            () = ready.ready() => info!("list is complete, clients are greeted"),
+            () = ending.cancelled() => return,
+        }
+        server.run(sockets.listeners, ending).await;
+    };
+    Ok(Node {
+        addresses: sockets.addresses,
+        serving: tokio::spawn(serve),
+        slaves: serving.slaves,
+        keeper: None,
+        follower: Some(follower),
+        store,
+        tasks,
+        stop,
+        export,
+    })
+}
+
+/// Whoever waits for the file knows that the list is complete, so exporting may begin.
+fn exported(export: Export) -> slave::Exported {
+    Arc::new(move |sequence: Sequence| {
+        let export = export.clone();
+        Box::pin(async move {
+            export.begin();
+            export.wait(sequence).await;
+        })
+    })
+}
+
+fn login(settings: &Settings) -> anyhow::Result<Login> {
+    let client = &settings.client;
+    let authentication_id = client.authname.clone().or_else(|| client.username.clone());
+    if authentication_id.is_none() && client.certificate.is_none() {
+        anyhow::bail!("nobody to log in as: set 'mupdate_authname' and 'mupdate_password'");
+    }
+    let credentials = Credentials {
+        authentication_id: authentication_id.unwrap_or_default(),
+        authorization_id: client
+            .username
+            .clone()
+            .filter(|_| client.authname.is_some()),
+        password: client
+            .password
+            .clone()
+            .map(|password| Secret::new(password.into_bytes())),
+    };
+    let policy = ClientPolicy {
+        external: client.certificate.is_some(),
+        only: client.mechanisms.clone(),
+        ..ClientPolicy::password()
+    };
+    Ok(Login {
+        credentials,
+        policy,
+    })
+}
+
+fn client_tls(settings: &Settings) -> anyhow::Result<TlsClient> {
+    let client = &settings.client;
+    if client.verification == ServerVerification::No {
+        warn!(
+            "the master's certificate is not verified, as with Cyrus's slaves; see 'mupdate_tls_verify'"
+        );
+    }
+    let files = client
+        .certificate
+        .as_ref()
+        .map(|(certificate, key)| CertificateFiles::new(certificate, key));
+    let authorities = AuthorityFiles {
+        file: client.ca_file.clone(),
+        directory: client.ca_dir.clone(),
+    };
+    let config = TlsClientConfig {
+        verification: client.verification,
+        authorities,
+        files,
+        ..TlsClientConfig::default()
+    };
+    Ok(TlsClient::load(&config)?)
+}
