@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use cyrusdb::file::Access;
-use cyrusdb::mailboxes::KeyStyle;
+use cyrusdb::mailboxes::{KeyStyle, Naming};
 use cyrusdb::twoskip::{Options, Order};
 
 use crate::Window;
@@ -143,6 +143,14 @@ impl ExporterConfig {
             order: self.order,
             lock_wait_max: LOCK_SLICE,
             fillers: self.fillers,
+        }
+    }
+
+    /// How keys of this style are made.
+    pub(crate) fn naming(&self, style: KeyStyle) -> Naming {
+        Naming {
+            style,
+            default_domain: self.default_domain.clone(),
         }
     }
 

@@ -48,6 +48,11 @@ impl Holders {
         holders
     }
 
+    /// How keys are made.
+    pub(crate) fn naming(&self) -> &Naming {
+        &self.naming
+    }
+
     /// Who has the key of `name`, and what the list says about it.
     pub(crate) fn wanted(&mut self, name: &MailboxName, version: &Version) -> Wanted {
         let key = self.naming.key(name);

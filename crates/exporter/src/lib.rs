@@ -11,6 +11,7 @@
 //! [`import`] goes the other way, for a master that takes over from Cyrus's.
 
 mod apply;
+mod bulk;
 mod checkpoint;
 mod config;
 mod differences;

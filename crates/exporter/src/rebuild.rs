@@ -1,32 +1,27 @@
 //! A new file in place of one that can't be kept.
 
-use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::Duration;
 
 use cyrusdb::detect::MAGIC_BYTES;
 use cyrusdb::lock::{LockKind, lock};
 use cyrusdb::mailboxes::{KeyMeaning, KeyStyle, Naming, Record};
-use cyrusdb::twoskip::{Database, Options};
+use cyrusdb::twoskip::Database;
 use cyrusdb::{Error, Format};
 use store::Version;
-use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::apply::unix_seconds;
-use crate::place::{of_database, of_io, own_as, sync_directory};
-use crate::table::{Table, unknown_style};
+use crate::bulk::{self, remove_if_there, with_suffix};
+use crate::holders::Holders;
+use crate::place::{of_database, of_io, sync_directory};
+use crate::table::unknown_style;
 use crate::{ExportError, ExporterConfig, Misfit, StyleSetting};
 
-/// Entries in one transaction on a file that nobody else sees.
-const PORTION: usize = 5000;
 /// How long the old file's lock is waited for, each time.
 const LOCK_WAIT_MAX: Duration = Duration::from_secs(1);
-/// What the new file is called until it is in place.
-const NEW_SUFFIX: &str = ".mupdate-new";
 
 /// Puts a new file, already filled, in place of one that can't be kept because of `why`, which stays
 /// beside it. Gives `why` back where that may not be done.
@@ -35,7 +30,6 @@ pub(crate) fn rebuild(
     why: ExportError,
     last: Option<KeyStyle>,
     version: &Version,
-    stop: &CancellationToken,
 ) -> Result<(), ExportError> {
     let Some(suffix) = why.misfit() else {
         return Err(why);
@@ -56,10 +50,11 @@ pub(crate) fn rebuild(
         StyleSetting::Fixed(style) => style,
         StyleSetting::Auto => unknown_style(last),
     };
-    let new = with_suffix(path, NEW_SUFFIX);
-    fill(config, path, &new, style, version, stop)?;
+    let naming = config.naming(style);
+    let mut holders = Holders::of(naming, version);
+    let new = bulk::write(config, path, &mut holders, version, 1)?;
     let aside = with_suffix(path, &format!(".{suffix}"));
-    swap(path, &new, &aside, &why)?;
+    swap(path, &new.path, &aside, &why)?;
     warn!(
         path = %path.display(), why = %why, kept = %aside.display(),
         setting = why.setting_to_change(),
@@ -88,63 +83,6 @@ fn holds_local(config: &ExporterConfig, why: &ExportError) -> bool {
     walk().is_err() || local
 }
 
-/// Writes the new file, with owner and mode of the old one.
-fn fill(
-    config: &ExporterConfig,
-    old: &Path,
-    new: &Path,
-    style: KeyStyle,
-    version: &Version,
-    stop: &CancellationToken,
-) -> Result<(), ExportError> {
-    match fs::remove_file(new) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(of_io("remove", new)(error));
-        }
-        _ => {}
-    }
-    let like = fs::metadata(old).map_err(of_io("look at", old))?;
-    let file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(new)
-        .map_err(of_io("create", new))?;
-    own_as(&file, &like)
-        .and_then(|()| file.set_permissions(like.permissions()))
-        .map_err(of_io("set owner and mode of", new))?;
-    let options = Options {
-        fillers: config.fillers,
-        order: config.order,
-        ..Options::default()
-    };
-    let database = Database::open_path(new, options).map_err(of_database(new))?;
-    let mut table = Table::new(new.to_owned(), database, style, config, version);
-    write_all(&mut table, version, stop).map_err(of_database(new))
-}
-
-fn write_all(table: &mut Table, version: &Version, stop: &CancellationToken) -> Result<(), Error> {
-    let modified = unix_seconds(SystemTime::now());
-    let mut entries = version.iter().peekable();
-    table.database.write()?.abort();
-    while entries.peek().is_some() {
-        if stop.is_cancelled() {
-            return Err(Error::GivenUp);
-        }
-        let mut transaction = table.database.write()?;
-        for (name, _) in entries.by_ref().take(PORTION) {
-            let wanted = table.holders.wanted(name, version);
-            if let Some(entry) = wanted.entry.filter(|_| wanted.holder == *name) {
-                table
-                    .mailboxes
-                    .set(&mut transaction, name, &entry, modified)?;
-            }
-        }
-        transaction.commit()?;
-    }
-    Ok(())
-}
-
 /// The old file keeps its content under another name; the new one takes its place at once, so that
 /// there always is a file under the path. Under the old one's lock, unless Cyrus has replaced it.
 fn swap(path: &Path, new: &Path, aside: &Path, why: &ExportError) -> Result<(), ExportError> {
@@ -164,12 +102,7 @@ fn swap(path: &Path, new: &Path, aside: &Path, why: &ExportError) -> Result<(), 
     if !same || !is_still(&mut old, why).map_err(of_io("read", path))? {
         return Err(of_database(path)(Error::Replaced));
     }
-    match fs::remove_file(aside) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(of_io("remove", aside)(error));
-        }
-        _ => {}
-    }
+    remove_if_there(aside)?;
     fs::hard_link(path, aside).map_err(of_io("keep the old file as", aside))?;
     fs::rename(new, path).map_err(of_io("put a new file in place of", path))?;
     sync_directory(path)
@@ -188,10 +121,4 @@ fn is_still(file: &mut File, why: &ExportError) -> io::Result<bool> {
         } => format == *found,
         _ => format == Format::Twoskip,
     })
-}
-
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = OsString::from(path.as_os_str());
-    name.push(suffix);
-    name.into()
 }

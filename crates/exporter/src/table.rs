@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use cyrusdb::mailboxes::{KeyStyle, Mailboxes, Naming};
+use cyrusdb::mailboxes::{KeyStyle, Mailboxes};
 use cyrusdb::twoskip::{Database, Identity};
 use store::Version;
 
@@ -49,10 +49,7 @@ impl Table {
         config: &ExporterConfig,
         version: &Version,
     ) -> Self {
-        let naming = Naming {
-            style,
-            default_domain: config.default_domain.clone(),
-        };
+        let naming = config.naming(style);
         Self {
             path,
             database,

@@ -221,7 +221,7 @@ impl Worker {
             let version = self.store.current();
             let table = match Table::open(&self.config, self.style, &version) {
                 Err(error) if error.misfit().is_some() => {
-                    rebuild(&self.config, error, self.style, &version, &self.stop)?;
+                    rebuild(&self.config, error, self.style, &version)?;
                     self.lose("mailboxes.db was replaced by a new file");
                     Table::open(&self.config, self.style, &version)?
                 }

@@ -11,6 +11,7 @@
 //! # Ok(()) }
 //! ```
 
+mod build;
 mod check;
 mod checkpoint;
 mod cursor;
@@ -25,6 +26,7 @@ mod recover;
 mod txn;
 mod write;
 
+pub use build::build;
 pub use check::{Check, Fault, Totals};
 pub use checkpoint::{Checkpointed, Progress};
 pub use cursor::Order;

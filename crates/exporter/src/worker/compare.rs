@@ -1,10 +1,12 @@
 //! Comparisons, a page at a time.
 
-use tracing::debug;
+use tracing::{debug, info};
 
 use super::{Work, Worker};
 use crate::ExportError;
+use crate::bulk::fill_empty;
 use crate::checkpoint::record_bytes;
+use crate::position::Position;
 use crate::scan::{Page, Scan};
 
 impl Worker {
@@ -13,6 +15,18 @@ impl Worker {
         let Some(table) = &mut self.table else {
             return Ok(());
         };
+        if self.position.is_none() && !self.checkpoints.is_running() {
+            let version = self.store.current();
+            let pin = self.store.feed(version.sequence());
+            if let Some(identity) = fill_empty(&self.config, table, &version)? {
+                self.track.left(identity);
+                self.position = Some(Position::held(pin));
+                self.verified = true;
+                info!(mailboxes = version.len(), "mailboxes.db filled");
+                self.publish();
+                return Ok(());
+            }
+        }
         self.track.compare_starts();
         self.scan = Some(Scan::start(&self.store, table));
         self.record_bytes = record_bytes(&self.store.current(), table.style());

@@ -56,7 +56,7 @@ impl Worker {
     /// A file that can't be kept, found while it was in use.
     fn misfit(&mut self, error: ExportError) {
         let version = self.store.current();
-        match super::rebuild(&self.config, error, self.style, &version, &self.stop) {
+        match super::rebuild(&self.config, error, self.style, &version) {
             Ok(()) => self.lose("mailboxes.db was replaced by a new file"),
             Err(error) => self.tell_failing(&error),
         }
