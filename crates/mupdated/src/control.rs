@@ -41,7 +41,7 @@ pub enum Request {
 #[serde(rename_all = "kebab-case")]
 pub enum Reply {
     /// Answer to [`Request::Status`].
-    Status(Status),
+    Status(Box<Status>),
     /// Answer to [`Request::EndRecovery`]: whether there was one to end.
     RecoveryEnded(bool),
     /// Answer to [`Request::ConfirmDeletes`]: how many entries were deleted.

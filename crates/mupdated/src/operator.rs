@@ -24,7 +24,7 @@ pub(crate) struct MasterOperator {
 impl Operator for MasterOperator {
     async fn handle(&self, request: Request) -> Reply {
         match request {
-            Request::Status => Reply::Status(self.status()),
+            Request::Status => Reply::Status(Box::new(self.status())),
             Request::EndRecovery => self.end_recovery().await,
             Request::ConfirmDeletes => Reply::Failed("a master holds nothing back".to_owned()),
         }
@@ -92,7 +92,7 @@ pub(crate) struct SlaveOperator {
 impl Operator for SlaveOperator {
     async fn handle(&self, request: Request) -> Reply {
         match request {
-            Request::Status => Reply::Status(self.status()),
+            Request::Status => Reply::Status(Box::new(self.status())),
             Request::EndRecovery => Reply::Failed("a slave is never in recovery".to_owned()),
             Request::ConfirmDeletes => match self.follower.confirm_deletes().await {
                 Ok(count) => Reply::DeletesConfirmed(count),

@@ -63,7 +63,7 @@ impl Target {
 
     fn status(&self) -> anyhow::Result<Status> {
         match self.ask(Request::Status)? {
-            Reply::Status(status) => Ok(status),
+            Reply::Status(status) => Ok(*status),
             other => bail!("unexpected reply: {other:?}"),
         }
     }

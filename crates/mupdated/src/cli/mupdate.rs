@@ -47,7 +47,7 @@ pub struct Args {
     /// File of users, see 'mupdatectl passwd'. [default: `mupdate_users_file`, else <data>/users]
     #[arg(long, value_name = "FILE")]
     users: Option<PathBuf>,
-    /// The host's mailboxes.db, or 'none'. [default: mboxlist_db_path, else
+    /// The host's mailboxes.db, or 'none'. [default: `mboxlist_db_path`, else
     /// <configdirectory>/mailboxes.db]
     #[arg(long, value_name = "PATH|none")]
     mailboxes_db: Option<PathBuf>,
