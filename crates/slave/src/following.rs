@@ -9,12 +9,12 @@
 //! What a dump says is carried out as it comes; what it lacks is looked at only when its OK *and* the
 //! answer to a NOOP behind it are there. A streamed line counts at once, DELETE too.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use client::{Barrier, Update, Updates};
 use futures_util::FutureExt;
-use proto::MailboxName;
+use proto::{Entry, MailboxName};
 use store::{Origin, Store};
 use thiserror::Error;
 use tokio::sync::Mutex;
@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::SlaveConfig;
+use crate::census::Census;
 use crate::link::Link;
 use crate::pulse::{Due, Ear, Pulse};
 use crate::replica::{ApplyError, Outcome, Replica};
@@ -76,8 +77,10 @@ pub(crate) struct Following<'a> {
     origin: Origin,
     stage: Stage,
     wishes: Wishes,
-    /// Names of our list that the dump has not mentioned.
-    missing: HashSet<MailboxName>,
+    /// Our list, to be checked off.
+    census: Census,
+    /// No name is held, so a line that says what is already so may be passed over.
+    none_held: bool,
     /// NOOPs without an answer, with their numbers.
     outstanding: VecDeque<(Barrier, u64)>,
     ear: Arc<Ear>,
@@ -95,14 +98,17 @@ impl<'a> Following<'a> {
     ) -> Result<Self, LinkEnd> {
         let delay = ground.config.delay();
         let patience = delay.max(ground.config.dump_silence_max);
-        let missing = ground.replica.lock().await.names().await?;
+        let replica = ground.replica.lock().await;
+        let (census, none_held) = (replica.census().await?, replica.held() == 0);
+        drop(replica);
         Ok(Self {
             ground,
             updates,
             origin,
             stage: Stage::Dump,
             wishes: Wishes::default(),
-            missing,
+            census,
+            none_held,
             outstanding: VecDeque::new(),
             ear: Arc::default(),
             pulse: Pulse::new(delay, patience, Instant::now()),
@@ -187,14 +193,8 @@ impl<'a> Following<'a> {
 
     async fn take(&mut self, update: Update) -> Result<(), LinkEnd> {
         match update {
-            Update::Mailbox { name, entry } => {
-                self.missing.remove(&name);
-                self.wishes.note(name, Some(entry));
-            }
-            Update::Delete { name } => {
-                self.missing.remove(&name);
-                self.wishes.note(name, None);
-            }
+            Update::Mailbox { name, entry } => self.note(name, Some(entry)),
+            Update::Delete { name } => self.note(name, None),
             Update::Unusable(unusable) => self.note_unusable(&unusable),
             Update::DumpComplete => self.stage = Stage::Proof(self.send_noop()?),
             Update::Reached(barrier) => return self.reached(barrier).await,
@@ -202,11 +202,18 @@ impl<'a> Following<'a> {
         Ok(())
     }
 
+    fn note(&mut self, name: MailboxName, entry: Option<Entry>) {
+        let is_so = self.census.mention(&name, entry.as_ref());
+        if !(is_so && self.none_held) {
+            self.wishes.note(name, entry);
+        }
+    }
+
     /// A mailbox that we can't hold as the master has it. What we know of it stays: it is not deleted
     /// there.
     fn note_unusable(&mut self, unusable: &client::Unusable) {
         if let Ok(name) = MailboxName::try_from(unusable.name.as_slice()) {
-            self.missing.remove(&name);
+            self.census.mention(&name, None);
         }
         if self.unusable == 0 {
             warn!(cause = %unusable, "the master has mailboxes that can't be stored here; this is the first");
@@ -234,9 +241,9 @@ impl<'a> Following<'a> {
 
     async fn become_live(&mut self, number: u64) -> Result<(), LinkEnd> {
         self.flush().await?;
-        let missing = std::mem::take(&mut self.missing);
+        let census = std::mem::take(&mut self.census);
         let mut replica = self.ground.replica.lock().await;
-        let outcome = replica.finish_dump(missing, &self.origin).await?;
+        let outcome = replica.finish_dump(census, &self.origin).await?;
         let held = replica.held();
         drop(replica);
         let version = self.ground.store.current();

@@ -13,6 +13,7 @@
 //! On the same host others **kick** ([`KickSocket`]) to have the list brought up to date, and a NOOP
 //! of the slave's own clients reaches through to the master ([`SlaveRole`]).
 
+mod census;
 mod config;
 mod connect;
 mod files;

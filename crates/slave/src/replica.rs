@@ -10,6 +10,7 @@ use thiserror::Error;
 use tokio::task::spawn_blocking;
 use tracing::{error, info, warn};
 
+use crate::census::Census;
 use crate::files::FileError;
 use crate::guard;
 use crate::held::{Held, Saving};
@@ -99,11 +100,11 @@ impl Replica {
         self.held.len()
     }
 
-    /// All names of the list: those that a dump has yet to mention.
-    pub(crate) async fn names(&self) -> Result<HashSet<MailboxName>, ApplyError> {
+    /// What a dump is to be checked off against.
+    pub(crate) async fn census(&self) -> Result<Census, ApplyError> {
         let version = self.store.current();
-        let collecting = spawn_blocking(move || all_names(&version));
-        collecting.await.map_err(|_| ApplyError::Storage)
+        let listing = spawn_blocking(move || Census::new(&version));
+        listing.await.map_err(|_| ApplyError::Storage)
     }
 
     /// Carries out what the master has said. Entries that are already as said are left alone.
@@ -128,13 +129,13 @@ impl Replica {
     /// Ends a dump whose end is proven: deletes the names that it lacked, or holds them.
     pub(crate) async fn finish_dump(
         &mut self,
-        missing: HashSet<MailboxName>,
+        census: Census,
         origin: &Origin,
     ) -> Result<Outcome, ApplyError> {
         let version = self.store.current();
         let listed = version.len();
         // Some may be gone since the dump began: an operator has confirmed what was held before.
-        let counting = spawn_blocking(move || listed_of(missing, &version));
+        let counting = spawn_blocking(move || missing(census, &version));
         let missing = counting.await.map_err(|_| ApplyError::Storage)?;
         let outcome = if guard::must_hold(listed, missing.len()) {
             let names = missing.len();
@@ -237,11 +238,8 @@ pub(crate) fn origin(upstream: &str, peer: &str) -> Origin {
     }
 }
 
-fn all_names(version: &Version) -> HashSet<MailboxName> {
-    version.iter().map(|(name, _)| name.clone()).collect()
-}
-
-fn listed_of(mut names: HashSet<MailboxName>, version: &Version) -> HashSet<MailboxName> {
+fn missing(census: Census, version: &Version) -> HashSet<MailboxName> {
+    let mut names = census.into_missing();
     names.retain(|name| version.get(name).is_some());
     names
 }
