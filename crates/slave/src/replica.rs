@@ -74,13 +74,17 @@ impl Replica {
                 "another master is followed now"
             );
         }
-        let complete = before.is_some_and(|before| before.vouches_for(&version));
+        let complete = before
+            .as_ref()
+            .is_some_and(|before| before.vouches_for(&version));
         let provenance = Provenance {
             upstream: upstream.to_owned(),
             epoch: version.epoch(),
             complete,
         };
-        provenance.write(data_dir)?;
+        if before.as_ref() != Some(&provenance) {
+            provenance.write(data_dir)?;
+        }
         Ok(Self {
             store,
             data_dir: data_dir.to_owned(),

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use client::{Client, Login, Options, Timeouts};
 use master::{MasterRules, Policy, Recovery};
+use mupdate_tests::certificates::Certificates;
 use proto::{Edit, EditKind, Entry, Location, MailboxName, Refusal};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -17,6 +18,10 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use transport::sasl::{AuthConfig, Authenticator};
+use transport::tls::{
+    AuthorityFiles, CertificateFiles, ServerVerification, TlsClient, TlsClientConfig, TlsServer,
+    TlsServerConfig,
+};
 use transport::users::{UsersFile, set_password};
 
 use crate::common::{List, Running, Site, active, list_of, name, unused_port, wait_until};
@@ -25,6 +30,7 @@ use crate::common::{List, Running, Site, active, list_of, name, unused_port, wai
 struct Node {
     dir: TempDir,
     port: u16,
+    tls: Option<TlsServer>,
 }
 
 /// The role of a master that trusts its list.
@@ -54,7 +60,11 @@ impl Node {
         let dir = tempfile::tempdir().unwrap();
         set_password(&dir.path().join("users"), "mupd", b"secret").unwrap();
         let port = unused_port().await;
-        Self { dir, port }
+        Self {
+            dir,
+            port,
+            tls: None,
+        }
     }
 
     fn open(&self, rules: impl Rules + 'static) -> Store {
@@ -88,7 +98,7 @@ impl Node {
             store: store.clone(),
             role,
             authenticator: authenticator.unwrap(),
-            tls: None,
+            tls: self.tls.clone(),
             dump_pool: DumpPool::start(NonZeroUsize::MIN).unwrap(),
             slaves: KnownSlaves::empty(&self.dir.path().join("slaves")),
             sessions: Sessions::default(),
@@ -313,6 +323,58 @@ async fn a_noop_reaches_through_a_cascade() {
     leaf.stop().await;
     serving_relay.stop().await;
     middle.stop().await;
+    master.shutdown().await;
+}
+
+/// `localhost` has an address of each family as a rule, and the master listens on one of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn starttls_is_used_where_it_is_offered_and_verified_as_told() {
+    let mut node = Node::new().await;
+    let certificates = Certificates::make(&node.dir.path().join("tls"), "mupd").unwrap();
+    let files = CertificateFiles::new(
+        &certificates.file("server.pem"),
+        &certificates.file("server.key"),
+    );
+    node.tls = Some(TlsServer::load(&TlsServerConfig::new(files)).unwrap());
+    let master = node.open_master();
+    let serving = node.serve_master(&master).await;
+    let authorities = AuthorityFiles {
+        file: Some(certificates.file("ca.pem")),
+        directory: None,
+    };
+    let full = TlsClient::load(&TlsClientConfig {
+        verification: ServerVerification::Full,
+        authorities,
+        ..TlsClientConfig::default()
+    })
+    .unwrap();
+
+    let site = Site::new(node.port);
+    for host in ["localhost", "127.0.0.1"] {
+        let upstream = format!("{host}:{}/tls", node.port).parse().unwrap();
+        let tls = Some(full.clone());
+        let slave = site
+            .start_with(|config| (config.upstream, config.tls) = (upstream, tls))
+            .await;
+        slave.synced(1).await;
+        slave.stop().await;
+    }
+
+    serving.stop().await;
+
+    // One that does not offer it is no master with `/tls`.
+    node.tls = None;
+    let serving = node.serve_master(&master).await;
+    let upstream = format!("127.0.0.1:{}/tls", node.port).parse().unwrap();
+    let slave = site
+        .start_with(|config| (config.upstream, config.tls) = (upstream, Some(full)))
+        .await;
+    slave.failed(2).await;
+    let status = slave.slave.status();
+    assert!(status.complete && status.dumps == 0, "{status:?}");
+    assert!(status.trouble.unwrap().contains("STARTTLS"));
+    slave.stop().await;
+    serving.stop().await;
     master.shutdown().await;
 }
 
