@@ -43,12 +43,17 @@ impl Role for MasterRole {
         match edit.kind {
             EditKind::Activate { .. } => Ok(()),
             EditKind::Reserve { .. } | EditKind::Deactivate { .. } => Err(Refusal::InRecovery),
-            EditKind::Delete => match current {
-                Some(stored) if !asker.has_listed(stored.entry.location().server()) => {
-                    Err(Refusal::InRecovery)
+            EditKind::Delete => {
+                let Some(stored) = current else {
+                    return Ok(());
+                };
+                let server = stored.entry.location().server();
+                if !asker.has_listed(server) {
+                    return Err(Refusal::InRecovery);
                 }
-                Some(_) | None => Ok(()),
-            },
+                self.recovery.allow_withdrawal(&edit.mailbox, server);
+                Ok(())
+            }
         }
     }
 

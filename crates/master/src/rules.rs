@@ -113,15 +113,24 @@ impl MasterRules {
 impl Rules for MasterRules {
     fn decide(&mut self, current: Option<&Stored>, edit: &Edit, origin: &Origin) -> Decision {
         let current = current.map(|stored| &stored.entry);
+        let in_recovery = self.recovery.is_on();
         let decision = self.policy.decide(current, edit);
         match decision {
+            Decision::Remove if in_recovery => {
+                let server = current.map_or(&[][..], |entry| entry.location().server());
+                if self.recovery.may_withdraw(&edit.mailbox, server) {
+                    Decision::Remove
+                } else {
+                    Decision::Refuse(Refusal::InRecovery)
+                }
+            }
             Decision::Nothing => {
                 info!(mailbox = %edit.mailbox, identity = %origin.identity, peer = %origin.peer, "DELETE of an unknown mailbox");
                 Decision::Nothing
             }
             Decision::Set { entry, .. } => {
-                let conflict = self.recovery.is_on()
-                    && current.is_some_and(|older| contradicts(older, &entry));
+                let conflict =
+                    in_recovery && current.is_some_and(|older| contradicts(older, &entry));
                 Decision::Set { entry, conflict }
             }
             other => other,
@@ -312,6 +321,34 @@ mod tests {
             outcome(strict, "reserved h1!p1", "DEACTIVATE h1!p1"),
             NO_NOT_ACTIVE
         );
+    }
+
+    #[test]
+    fn in_recovery_a_mailbox_that_was_claimed_meanwhile_stays() {
+        let recovery = Arc::new(Recovery::off());
+        recovery.begin("test");
+        let mut rules = MasterRules::new(Policy::default(), Arc::clone(&recovery));
+        let origin = Origin {
+            identity: "be1".into(),
+            peer: "127.0.0.1:1".into(),
+        };
+        let mut delete = |state| {
+            let stored = Stored {
+                entry: entry(state).unwrap(),
+                changed: store::Sequence::default(),
+            };
+            rules.decide(Some(&stored), &edit("DELETE"), &origin)
+        };
+        let refused = Decision::Refuse(Refusal::InRecovery);
+        assert_eq!(delete("active h1!p1"), refused, "nobody was allowed to");
+        recovery.allow_withdrawal(&edit("DELETE").mailbox, b"h1");
+        assert_eq!(
+            delete("active h2!p1"),
+            refused,
+            "it is on another server now"
+        );
+        recovery.allow_withdrawal(&edit("DELETE").mailbox, b"h1");
+        assert_eq!(delete("active h1!p2"), Decision::Remove);
     }
 
     #[test]
