@@ -8,7 +8,7 @@ use store::{Health, Store};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::connect::connect;
 use crate::following::{Following, Ground, LinkEnd};
@@ -20,6 +20,7 @@ use crate::{Phase, SlaveConfig};
 /// Attempts on behalf of kicks are no closer than this.
 const DEMAND_SPACING: Duration = Duration::from_millis(500);
 
+#[derive(Clone)]
 pub(crate) struct Follower {
     pub(crate) config: SlaveConfig,
     pub(crate) store: Store,
@@ -29,8 +30,16 @@ pub(crate) struct Follower {
 }
 
 impl Follower {
-    /// Runs until it is told to stop. Never ends for another reason.
-    pub(crate) async fn run(self) {
+    /// Runs until it is told to stop. A panic ends a link, not the following.
+    pub(crate) async fn run_on(self) {
+        while let Err(cause) = tokio::spawn(self.clone().run()).await {
+            error!(%cause, "follower has panicked");
+            self.link.lost(false, "follower has panicked");
+            self.pause(self.config.delay()).await;
+        }
+    }
+
+    async fn run(self) {
         let mut retry = Retry::new(self.config.delay());
         let mut told = String::new();
         loop {

@@ -87,7 +87,7 @@ impl Slave {
             link: Arc::clone(&link),
             stop: stop.clone(),
         };
-        tasks.spawn(follower.run());
+        tasks.spawn(follower.run_on());
         if let Some(kick) = kick {
             let answering = Answering {
                 link: Arc::clone(&link),

@@ -332,8 +332,8 @@ async fn starttls_is_used_where_it_is_offered_and_verified_as_told() {
     let mut node = Node::new().await;
     let certificates = Certificates::make(&node.dir.path().join("tls"), "mupd").unwrap();
     let files = CertificateFiles::new(
-        &certificates.file("server.pem"),
-        &certificates.file("server.key"),
+        certificates.file("server.pem"),
+        certificates.file("server.key"),
     );
     node.tls = Some(TlsServer::load(&TlsServerConfig::new(files)).unwrap());
     let master = node.open_master();
