@@ -8,6 +8,7 @@ pub mod account;
 pub mod certificates;
 pub mod cyrus;
 pub mod dialogue;
+pub mod frontend;
 pub mod harness;
 pub mod link;
 pub mod listing;
