@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use cyrusdb::mailboxes::{KeyMeaning, KeyStyle, Record};
 use proto::MailboxName;
@@ -34,7 +34,8 @@ pub(crate) struct Scan {
     cursor: Option<Vec<u8>>,
     names: VecDeque<MailboxName>,
     records: u64,
-    started: Instant,
+    /// Time spent, without waiting for locks.
+    busy: Duration,
 }
 
 /// How far a comparison is after one more page.
@@ -57,13 +58,14 @@ pub(crate) struct Compared {
     pub(crate) pin: Feed,
     /// Records in the file.
     pub(crate) records: u64,
-    /// When it began.
-    pub(crate) started: Instant,
+    /// Time spent, without waiting for locks.
+    pub(crate) busy: Duration,
 }
 
 impl Scan {
     /// Begins one, with the list as it is now.
     pub(crate) fn start(store: &Store, table: &mut Table) -> Self {
+        let started = Instant::now();
         let version = store.current();
         let pin = store.feed(version.sequence());
         let mut index = HashMap::with_capacity(version.len());
@@ -80,7 +82,7 @@ impl Scan {
             cursor,
             names: VecDeque::new(),
             records: 0,
-            started: Instant::now(),
+            busy: started.elapsed(),
         }
     }
 
@@ -93,8 +95,10 @@ impl Scan {
     ) -> Result<Page, ExportError> {
         let mut pairs: Vec<(Vec<u8>, Vec<u8>)> = Vec::with_capacity(PAGE_RECORDS);
         let cursor = self.cursor.as_deref();
+        let mut locked = Instant::now();
         let mut read = || {
             let mut reading = table.database.read()?;
+            locked = Instant::now();
             let seen = track.observe(reading.identity()?);
             if seen != Seen::Other {
                 reading.walk(cursor, |key, value| {
@@ -115,6 +119,7 @@ impl Scan {
             self.records += 1;
             self.compare(key, value, table, differences);
         }
+        self.busy += locked.elapsed();
         if pairs.len() < PAGE_RECORDS {
             return Ok(Page::Last);
         }
@@ -175,7 +180,7 @@ impl Scan {
             sequence: self.version.sequence(),
             pin: self.pin,
             records: self.records,
-            started: self.started,
+            busy: self.busy,
         }
     }
 }

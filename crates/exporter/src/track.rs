@@ -6,7 +6,9 @@ use cyrusdb::twoskip::{Checkpointed, Identity};
 
 /// A comparison that others' commits ask for waits this many times as long as the last one took, so
 /// that a busy unified server does not keep us comparing.
-const REST_FACTOR: u32 = 20;
+const REST_FACTOR: u32 = 10;
+/// And not longer than this.
+const REST_MAX: Duration = Duration::from_secs(30);
 
 /// What the present state says about the last one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,7 +109,7 @@ impl Track {
 
     /// A comparison has ended.
     pub(crate) fn compare_took(&mut self, time: Duration) {
-        self.compare_from = Instant::now() + time * REST_FACTOR;
+        self.compare_from = Instant::now() + time.saturating_mul(REST_FACTOR).min(REST_MAX);
     }
 }
 

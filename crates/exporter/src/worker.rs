@@ -55,8 +55,8 @@ struct Work {
     names: VecDeque<MailboxName>,
     /// Reached once they are done.
     through: Sequence,
-    /// Of a comparison: the hold on the history from there on, and when it began.
-    compared: Option<(Feed, Instant)>,
+    /// Of a comparison: the hold on the history from there on, and how long it took.
+    compared: Option<(Feed, Duration)>,
 }
 
 /// What is to be done after one step.
@@ -289,13 +289,13 @@ impl Worker {
 
     fn finish(&mut self, work: Work) {
         match (work.compared, &mut self.position) {
-            (Some((pin, started)), position) => {
-                self.track.compare_took(started.elapsed());
+            (Some((pin, busy)), position) => {
+                self.track.compare_took(busy);
                 if position.is_none() {
                     *position = Some(Position::held(pin));
                 }
                 info!(
-                    took_ms = started.elapsed().as_millis(),
+                    busy_ms = busy.as_millis(),
                     "mailboxes.db compared and put right"
                 );
             }

@@ -55,7 +55,7 @@ impl Worker {
                     let repair = Work {
                         names: found.names,
                         through: found.sequence,
-                        compared: Some((found.pin, found.started)),
+                        compared: Some((found.pin, found.busy)),
                     };
                     self.repair = self.carry_out(repair)?;
                 }
