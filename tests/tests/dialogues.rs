@@ -25,6 +25,7 @@ macro_rules! dialogues {
 dialogues! {
     barrier: "barrier",
     connections: "connections",
+    eviction: "eviction",
     find_rule: "find-rule",
     limits: "limits",
     names: "names",
