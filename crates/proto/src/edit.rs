@@ -70,6 +70,9 @@ pub enum Refusal {
     /// The master does not yet trust its own list.
     #[error("master is in recovery, see 'mupdatectl recovery'")]
     InRecovery,
+    /// A slave takes no edits.
+    #[error("read-only session")]
+    ReadOnly,
     /// The disk is full or broken: the list can be read, not changed.
     #[error("master cannot write its log, try again later")]
     Storage,

@@ -13,6 +13,7 @@
 
 mod config;
 mod dump;
+mod kick;
 mod listener;
 mod output;
 mod planes;
@@ -23,6 +24,7 @@ mod slaves;
 mod status;
 
 pub use config::{ListOrder, ListOrders, ServerConfig};
+pub use kick::{KickError, KickSocket};
 pub use listener::{BindError, Listener, Server};
 pub use planes::DumpPool;
 pub use role::{Asker, Role, Wait};

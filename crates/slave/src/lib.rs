@@ -10,7 +10,7 @@
 //!   speaks of them.
 //! * The store is changed in one place only, by what the master says.
 //!
-//! On the same host others **kick** ([`KickSocket`]) to have the list brought up to date, and a NOOP
+//! On the same host others **kick** ([`server::KickSocket`]) to have the list brought up to date, and a NOOP
 //! of the slave's own clients reaches through to the master ([`SlaveRole`]).
 
 mod census;
@@ -35,7 +35,6 @@ mod wishes;
 
 pub use config::{Exported, SlaveConfig};
 pub use files::FileError;
-pub use kick::{KickError, KickSocket};
 pub use link::{Phase, Unreached};
 pub use provenance::{Provenance, forget_slave, is_slave_store};
 pub use replica::ApplyError;

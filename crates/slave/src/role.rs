@@ -29,7 +29,7 @@ impl Role for SlaveRole {
     }
 
     fn admit(&self, _: &Asker, _: &Edit, _: Option<&Stored>) -> Result<(), Refusal> {
-        Err(Refusal::Storage)
+        Err(Refusal::ReadOnly)
     }
 
     fn shows(&self, _: &Asker, _: &MailboxName, _: &Stored) -> bool {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use server::KickSocket;
 use store::Store;
 use thiserror::Error;
 use tokio::sync::Mutex;
@@ -11,7 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::files::FileError;
 use crate::follower::Follower;
-use crate::kick::{Answering, KickSocket};
+use crate::kick::Kicks;
 use crate::link::{Link, Patience, Phase, Unreached};
 use crate::replica::{ApplyError, Replica};
 use crate::{Exported, SlaveConfig, SlaveRole};
@@ -89,12 +90,12 @@ impl Slave {
         };
         tasks.spawn(follower.run_on());
         if let Some(kick) = kick {
-            let answering = Answering {
+            let kicks = Kicks {
                 link: Arc::clone(&link),
                 exported: exported.clone(),
                 wait_max: delay,
             };
-            tasks.spawn(kick.run(answering, stop.clone()));
+            tasks.spawn(kick.run(move || kicks.clone().make_current(), stop.clone()));
         }
         Ok(Self {
             upstream,

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use exporter::{Misfit, State as ExportState, import};
-use master::{KickSocket, MasterRole, MasterRules, Murder, Policy, Recovery};
+use master::{MasterRole, MasterRules, Murder, Policy, Recovery};
+use server::KickSocket;
 use store::marker::{Keeper, Marker};
 use store::{OsFileSystem, Sequence, Store};
 use tokio_util::sync::CancellationToken;
@@ -61,6 +62,7 @@ pub(super) async fn start(settings: &Settings, places: &Places) -> Result<Node, 
                 if let Some(waits) = waits {
                     waits.wait(sequence).await;
                 }
+                true
             }
         };
         tasks.spawn(kick.run(before_answer, stop.clone()));

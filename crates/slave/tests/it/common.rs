@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use client::Login;
 use proto::{Acl, Entry, Location, MailboxName, ReservedBy};
-use slave::{KickSocket, Slave, SlaveConfig, SlaveRules};
+use server::KickSocket;
+use slave::{Slave, SlaveConfig, SlaveRules};
 use store::{OsFileSystem, Store, StoreConfig, Version};
 use tempfile::TempDir;
 use tokio::net::TcpListener;

@@ -1,31 +1,33 @@
 //! The kick socket: how imapd and lmtpd on the same host ask that the list be current.
 //!
-//! `<configdirectory>/socket/mupdate.target`, a stream socket of mode 0777. A proxy connects, sends
-//! nothing and waits until it reads `ok` (Cyrus: `kick_mupdate`). A master's list is always current, so
-//! it answers at once, or when an export of it has come so far.
+//! `<configdirectory>/socket/mupdate.target`, a stream socket of mode 0777. A proxy connects, sends nothing
+//! and waits until it reads `ok` or the end (Cyrus: `kick_mupdate`). Each lookup of a mailbox that is
+//! not there kicks, so there may be any number. What makes the list current is the role's business.
 
 use std::fs;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::task::JoinSet;
+use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 /// What a kicker reads.
 const ANSWER: &[u8] = b"ok";
 /// Anybody on the host may kick, as with Cyrus.
 const MODE: u32 = 0o777;
+/// Kickers that wait at once; a further one is closed without an answer.
+const KICKERS_MAX: usize = 4096;
 /// How long a kicker may take to read two octets.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
-/// Kicks that are being answered at once; a further one waits in the socket's queue.
-const KICKS_MAX: usize = 1024;
 /// Wait after an accept that failed.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
@@ -66,32 +68,42 @@ impl KickSocket {
         })
     }
 
-    /// Answers kicks until `stop`, each when what `before_answer` makes for it has come.
-    pub async fn run<W>(self, before_answer: impl Fn() -> W, stop: CancellationToken)
+    /// Answers kicks until `stop`, and returns once nobody waits any more. `make_current` is called for
+    /// each kick, and says whether the list is current.
+    pub async fn run<W>(self, make_current: impl Fn() -> W, stop: CancellationToken)
     where
-        W: Future<Output = ()> + Send + 'static,
+        W: Future<Output = bool> + Send + 'static,
     {
-        let mut kicks = JoinSet::new();
+        let places = Arc::new(Semaphore::new(KICKERS_MAX));
+        let waiting = TaskTracker::new();
         loop {
             let accepted = tokio::select! {
-                () = stop.cancelled() => return,
-                accepted = self.listener.accept(), if kicks.len() < KICKS_MAX => accepted,
-                Some(_) = kicks.join_next() => continue,
+                () = stop.cancelled() => break,
+                accepted = self.listener.accept() => accepted,
             };
-            match accepted {
-                Ok((kicker, _)) => {
-                    let wait = before_answer();
-                    kicks.spawn(async move {
-                        wait.await;
-                        answer(kicker).await;
-                    });
-                }
+            let kicker = match accepted {
+                Ok((kicker, _)) => kicker,
                 Err(cause) => {
                     warn!(%cause, "accept on the kick socket failed");
                     sleep(ACCEPT_RETRY).await;
+                    continue;
                 }
-            }
+            };
+            let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+                debug!("too many kickers wait already");
+                continue;
+            };
+            let (current, stop) = (make_current(), stop.clone());
+            waiting.spawn(async move {
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = answer(kicker, current) => {}
+                }
+                drop(place);
+            });
         }
+        waiting.close();
+        waiting.wait().await;
     }
 }
 
@@ -103,7 +115,12 @@ impl Drop for KickSocket {
     }
 }
 
-async fn answer(mut kicker: UnixStream) {
+/// Answers `ok` where the list was made current, else nothing.
+async fn answer(mut kicker: UnixStream, current: impl Future<Output = bool>) {
+    if !current.await {
+        debug!("kick closed without an answer");
+        return;
+    }
     let answered = timeout(ANSWER_TIMEOUT, kicker.write_all(ANSWER)).await;
     debug!(answered = matches!(answered, Ok(Ok(()))), "kick");
 }
@@ -150,13 +167,25 @@ mod tests {
             0o777
         );
         let stop = CancellationToken::new();
-        let running = tokio::spawn(socket.run(|| std::future::ready(()), stop.clone()));
+        let running = tokio::spawn(socket.run(|| std::future::ready(true), stop.clone()));
         for _ in 0..12 {
             assert_eq!(kick(&path).await, b"ok");
         }
         stop.cancel();
         running.await.unwrap();
         assert!(!path.exists());
+    }
+
+    #[tokio::test]
+    async fn says_nothing_where_the_list_is_not_current() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("mupdate.target");
+        let stop = CancellationToken::new();
+        let socket = KickSocket::bind(&path).unwrap();
+        let running = tokio::spawn(socket.run(|| std::future::ready(false), stop.clone()));
+        assert_eq!(kick(&path).await, b"");
+        stop.cancel();
+        running.await.unwrap();
     }
 
     #[tokio::test]
