@@ -7,7 +7,7 @@ mod support;
 use std::time::SystemTime;
 
 use exporter::State;
-use exporter::import::{self, ChangeTimes, ImportError, Why};
+use exporter::import::{self, ChangeTimes, Gone, ImportError, Why};
 use store::OsFileSystem;
 use support::{Site, activate, delete, many, name, open_store, reserve};
 
@@ -117,4 +117,59 @@ async fn later_only_what_is_later_than_export_and_store() {
     let exporter = site.started().await;
     site.assert_equal();
     exporter.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_later_master_removed_is_removed_but_not_a_whole_list() {
+    let site = Site::new();
+    site.edit(many(300)).await;
+    site.edit(vec![
+        activate("user.kept", "b1.test!p", ""),
+        reserve("user.reserved", "b1.test!p"),
+    ])
+    .await;
+    site.started().await.shutdown().await;
+    let state = State::load(&site.config.state_file).unwrap().unwrap();
+    site.edit(vec![activate("user.kept", "b2.test!p", "")])
+        .await;
+    let remove = |name: &str| {
+        let key = format!("Nuser\x1f{name}");
+        let path = &site.config.mailboxes_db;
+        site.cyrus.dbtool(path, &["delete", &key], "").unwrap();
+    };
+    let gone = async || {
+        let list = import::read(&site.config).unwrap();
+        let directory = site.cyrus.path("store");
+        let times = ChangeTimes::read(&OsFileSystem, &directory, state.sequence).unwrap();
+        import::gone(&site.store, &list, state.exported, &times, "mailboxes.db")
+            .await
+            .unwrap()
+    };
+    for name in ["u00001", "kept", "reserved"] {
+        remove(name);
+    }
+    assert_eq!(
+        gone().await,
+        Gone::Removed(0),
+        "nobody has written a record since"
+    );
+
+    let later = format!("%(T er P p S b7.test M {} A %())", state.exported + 100);
+    let line = format!("Nuser\x1fnew\t{later}\n");
+    let path = &site.config.mailboxes_db;
+    site.cyrus.dbtool(path, &["set"], &line).unwrap();
+    assert_eq!(gone().await, Gone::Removed(1));
+    let version = site.store.current();
+    assert_eq!(version.get(&name("user.u00001")), None);
+    assert!(
+        version.get(&name("user.kept")).is_some(),
+        "changed in the store since"
+    );
+    assert!(version.get(&name("user.reserved")).is_some());
+
+    for number in 2..150 {
+        remove(&format!("u{number:05}"));
+    }
+    assert_eq!(gone().await, Gone::Held(148));
+    assert!(site.store.current().get(&name("user.u00002")).is_some());
 }

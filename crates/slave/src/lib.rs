@@ -19,7 +19,6 @@ mod connect;
 mod files;
 mod follower;
 mod following;
-mod guard;
 mod held;
 mod kick;
 mod link;

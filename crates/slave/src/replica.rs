@@ -5,14 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use proto::{Edit, EditKind, Entry, MailboxName};
-use store::{Batch, EditError, Origin, Store, Version};
+use store::{Batch, EditError, Origin, Store, Version, looks_like_loss};
 use thiserror::Error;
 use tokio::task::spawn_blocking;
 use tracing::{error, info, warn};
 
 use crate::census::Census;
 use crate::files::FileError;
-use crate::guard;
 use crate::held::{Held, Saving};
 use crate::provenance::Provenance;
 use crate::wishes::Wish;
@@ -141,7 +140,7 @@ impl Replica {
         // Some may be gone since the dump began: an operator has confirmed what was held before.
         let counting = spawn_blocking(move || missing(census, &version));
         let missing = counting.await.map_err(|_| ApplyError::Storage)?;
-        let outcome = if guard::must_hold(listed, missing.len()) {
+        let outcome = if looks_like_loss(listed, missing.len()) {
             let names = missing.len();
             error!(
                 entries = listed,

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
-use exporter::{Misfit, State as ExportState, import};
+use exporter::import::{self, Gone};
+use exporter::{Misfit, State as ExportState};
 use master::{MasterRole, MasterRules, Murder, Policy, Recovery};
 use server::KickSocket;
 use store::marker::{Keeper, Marker};
@@ -225,8 +226,19 @@ async fn import_later(
     )
     .map_err(|cause| refused(path, cause))?;
     let peer = path.display().to_string();
-    let imported = import::later(store, &list, Some(last_export.exported), &times, &peer).await;
+    let exported = last_export.exported;
+    let imported = import::later(store, &list, Some(exported), &times, &peer).await;
     report(path, &imported.map_err(|cause| refused(path, cause))?);
+    match import::gone(store, &list, exported, &times, &peer).await {
+        Ok(Gone::Removed(0)) => {}
+        Ok(Gone::Removed(entries)) => info!(path = %path.display(), entries, "removals taken over"),
+        Ok(Gone::Held(entries)) => warn!(
+            path = %path.display(),
+            entries,
+            "so many entries are missing from this file that they are not believed to be removed; the store stands"
+        ),
+        Err(cause) => return Err(refused(path, cause)),
+    }
     Ok(())
 }
 

@@ -1,0 +1,74 @@
+//! Mailboxes that a Cyrus master has removed from the file while ours was not running.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use proto::{Edit, EditKind, Entry, MailboxName};
+use store::{Batch, EditError, Origin, Store, looks_like_loss};
+use tracing::info;
+
+use super::read::FileList;
+use super::times::ChangeTimes;
+
+/// Edits in one batch.
+const BATCH_EDITS: usize = 500;
+
+/// What became of entries that the file lacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gone {
+    /// So many were removed from the store.
+    Removed(u64),
+    /// So many are missing that this looks like a file that lost its list: the store stands.
+    Held(u64),
+}
+
+/// Removes from a store that has a list the active entries that the file lacks, if a Cyrus master has
+/// written the file since `last_export` (Unix seconds): some record in it is later than that. An entry
+/// that the store itself has changed since (`times` reach back to that export) stands, and so does every reservation: `ctl_cyrusdb -r`
+/// throws those away at each start.
+pub async fn gone(
+    store: &Store,
+    list: &FileList,
+    last_export: u64,
+    times: &ChangeTimes,
+    peer: &str,
+) -> Result<Gone, EditError> {
+    let written = |entry: &super::FileEntry| entry.modified.is_some_and(|at| at > last_export);
+    if !list.entries.iter().any(written) {
+        return Ok(Gone::Removed(0));
+    }
+    let names = missing(store, list, times);
+    let count = u64::try_from(names.len()).unwrap_or(u64::MAX);
+    if looks_like_loss(store.current().len(), names.len()) {
+        return Ok(Gone::Held(count));
+    }
+    let origin = Origin {
+        identity: Arc::from("import"),
+        peer: Arc::from(peer),
+    };
+    for portion in names.chunks(BATCH_EDITS) {
+        let delete = |mailbox: &MailboxName| {
+            info!(%mailbox, "removed, because a later writer of mailboxes.db has removed it");
+            Edit {
+                mailbox: mailbox.clone(),
+                kind: EditKind::Delete,
+            }
+        };
+        let edits = portion.iter().map(delete).collect();
+        let origin = origin.clone();
+        store.edit(Batch { origin, edits }).await?;
+    }
+    Ok(Gone::Removed(count))
+}
+
+fn missing(store: &Store, list: &FileList, times: &ChangeTimes) -> Vec<MailboxName> {
+    let in_file: HashSet<&MailboxName> = list.entries.iter().map(|found| &found.name).collect();
+    let version = store.current();
+    let entries = version.iter();
+    entries
+        .filter(|(_, stored)| matches!(stored.entry, Entry::Active { .. }))
+        .map(|(name, _)| name)
+        .filter(|name| !in_file.contains(name) && times.of(name).is_none())
+        .cloned()
+        .collect()
+}
