@@ -52,7 +52,7 @@ impl Database<'_> {
         self.dbtool(&["set", key, value]).map(drop)
     }
 
-    fn dbtool(&self, arguments: &[&str]) -> Result<String> {
+    fn dbtool(self, arguments: &[&str]) -> Result<String> {
         let path = self.path().display().to_string();
         let mut all = vec![path.as_str(), "twoskip"];
         all.extend(arguments);
@@ -80,7 +80,7 @@ fn known(record: &Value) -> Result<Known> {
     for (identifier, value) in acl {
         let value = value.as_str().context("rights are no text")?;
         ensure!(!identifier.is_empty(), "an identifier is empty");
-        rights.push_str(&format!("{identifier}\t{value}\t"));
+        rights.extend([identifier.as_str(), "\t", value, "\t"]);
     }
     Ok(Known::Active(location, rights))
 }
