@@ -19,7 +19,7 @@ enum Series {
     ByName,
 }
 
-/// Records that imapd, XFER and cyr_expire of a host make for its own mailboxes; none may change by one octet.
+/// Records that imapd, XFER and `cyr_expire` of a host make for its own mailboxes; none may change by one octet.
 const LOCAL: [(&str, &str); 9] = [
     (
         "user.local",
