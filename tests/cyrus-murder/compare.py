@@ -18,6 +18,10 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import murder as mu  # noqa: E402
 
 
+MASTER = ("sh -c 'printf %s \"$MURDER_PASSWORD\" | {p}/mupdatectl passwd --users users \"$MURDER_USER\" && "
+          "exec {p}/mupdate -m -C {{imapd_conf}} --listen {{host}}:{{port}} --users users'")
+
+
 def start(workdir, command):
     """A master of a murder, Cyrus's or the one that `command` runs; without backend and frontend."""
     argv = ["--workdir", workdir] + (["--master-cmd", command] if command else [])
@@ -47,8 +51,7 @@ def main():
     base = tempfile.mkdtemp(prefix="mc", dir="/tmp")
     os.chmod(base, 0o755)
     programs = installed(tempfile.mkdtemp(prefix="bin", dir=base), options.mupdate)
-    command = ("sh -c 'printf %s \"$MURDER_PASSWORD\" | {p}/mupdatectl passwd --users users \"$MURDER_USER\" && "
-               "exec {p}/mupdate -m -C {{imapd_conf}} --listen {{host}}:{{port}} --users users'").format(p=programs)
+    command = MASTER.format(p=programs)
     murders = []
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
