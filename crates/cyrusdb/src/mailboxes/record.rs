@@ -182,8 +182,8 @@ impl Record {
     /// The value for an entry, written now (`modified`, Unix seconds).
     pub fn encode(style: KeyStyle, entry: &Entry, modified: u64) -> Vec<u8> {
         let mut acl = b"A %(".to_vec();
-        for (id, rights) in entry.acl().into_iter().flat_map(Acl::entries) {
-            if !acl.ends_with(b"(") {
+        for (number, (id, rights)) in (0..).zip(entry.acl().into_iter().flat_map(Acl::entries)) {
+            if number > 0 {
                 acl.push(b' ');
             }
             write_text(id, &mut acl);
@@ -234,6 +234,29 @@ mod tests {
         Entry::Active {
             location: Location::try_from(location.as_bytes()).unwrap(),
             acl: Acl::try_from(acl.as_bytes()).unwrap(),
+        }
+    }
+
+    #[test]
+    fn any_octets_in_an_acl_come_back() {
+        let odd: &[&[u8]] = &[
+            b"a(\tl(\tb\tr\t",
+            b"\xa7(\t\xff(\tx\t)\t",
+            b"%(\t{3+}\tNIL\tNIL\t",
+            b"\"\t\\\t\r\n\t\t",
+        ];
+        for acl in odd {
+            let location = Location::try_from(b"h!p".as_slice()).unwrap();
+            let acl = Acl::try_from(*acl).unwrap();
+            let entry = Entry::Active { location, acl };
+            for style in [KeyStyle::Plain, KeyStyle::ByName] {
+                let value = Record::encode(style, &entry, 1);
+                assert!(
+                    Record::parse(&value).unwrap().says(&entry),
+                    "{}",
+                    value.escape_ascii()
+                );
+            }
         }
     }
 
