@@ -45,6 +45,9 @@ pub enum InvalidMailboxName {
         /// Offset of the octet, from 0.
         at: usize,
     },
+    /// Octets that are no name's key.
+    #[error("not the key of a mailbox name")]
+    NoKey,
     /// `a..b`, `.a`, `a.`, or nothing before or after the domain's `!`.
     #[error("mailbox name has an empty component")]
     EmptyComponent,
@@ -65,14 +68,15 @@ impl MailboxName {
 
     /// The name that has this key.
     pub fn from_key(key: &[u8]) -> Result<Self, InvalidMailboxName> {
-        let name: Vec<u8> = wire_octets(key).collect();
-        let parsed = Self::try_from(name.as_slice())?;
-        // A key with a `.` in a place where only `!` could have stood has no name of its own.
-        if parsed.key() == key {
-            Ok(parsed)
-        } else {
-            Err(InvalidMailboxName::EmptyComponent)
+        check_length(key)?;
+        if let Some(at) = key.iter().position(|&octet| is_control_in_key(octet)) {
+            return Err(InvalidMailboxName::Control { at });
         }
+        if !is_image_of_a_name(key) {
+            return Err(InvalidMailboxName::NoKey);
+        }
+        check_components(key)?;
+        Ok(Self(key.into()))
     }
 
     /// Length of the name in octets.
@@ -129,12 +133,7 @@ impl TryFrom<&[u8]> for MailboxName {
     type Error = InvalidMailboxName;
 
     fn try_from(name: &[u8]) -> Result<Self, Self::Error> {
-        if name.is_empty() {
-            return Err(InvalidMailboxName::Empty);
-        }
-        if name.len() > MAILBOX_NAME_BYTES_MAX {
-            return Err(InvalidMailboxName::TooLong);
-        }
+        check_length(name)?;
         if let Some(at) = name.iter().position(u8::is_ascii_control) {
             return Err(InvalidMailboxName::Control { at });
         }
@@ -156,25 +155,51 @@ impl fmt::Debug for MailboxName {
     }
 }
 
+fn check_length(octets: &[u8]) -> Result<(), InvalidMailboxName> {
+    match octets.len() {
+        0 => Err(InvalidMailboxName::Empty),
+        1..=MAILBOX_NAME_BYTES_MAX => Ok(()),
+        _ => Err(InvalidMailboxName::TooLong),
+    }
+}
+
+fn is_control_in_key(octet: u8) -> bool {
+    octet.is_ascii_control() && !matches!(octet, KEY_DOMAIN_SEPARATOR | KEY_HIERARCHY_SEPARATOR)
+}
+
+/// Whether some name has this key: separators and dots stand only where a name's would.
+fn is_image_of_a_name(key: &[u8]) -> bool {
+    let (domain, rest) = MailboxName::split_domain(key);
+    let in_domain = |octet: &u8| !matches!(*octet, b'!' | KEY_HIERARCHY_SEPARATOR);
+    // The first `!` of a name ends its domain, so where there is no domain there is no `!`.
+    let in_rest = |octet: &u8| match *octet {
+        b'^' | KEY_DOMAIN_SEPARATOR => false,
+        b'!' => domain.is_some(),
+        _ => true,
+    };
+    domain.is_none_or(|domain| domain.iter().all(in_domain)) && rest.iter().all(in_rest)
+}
+
 fn check_components(key: &[u8]) -> Result<(), InvalidMailboxName> {
     let (domain, rest) = MailboxName::split_domain(key);
-    let mut parts: Vec<&[u8]> = rest
-        .split(|&octet| octet == KEY_HIERARCHY_SEPARATOR)
-        .collect();
-    if domain.is_some_and(<[u8]>::is_empty) || parts.iter().any(|part| part.is_empty()) {
+    let parts = || rest.split(|&octet| octet == KEY_HIERARCHY_SEPARATOR);
+    if domain.is_some_and(<[u8]>::is_empty) || parts().any(<[u8]>::is_empty) {
         return Err(InvalidMailboxName::EmptyComponent);
     }
-    if let [b"user", user, ..] | [DELETED_PREFIX, b"user", user, ..] = parts.as_slice() {
-        let domain_len = domain.map_or(0, |domain| domain.len() + 1);
-        if user.len() + domain_len > USER_ID_BYTES_MAX {
-            return Err(InvalidMailboxName::UserIdTooLong);
-        }
+    let mut first_three = parts();
+    let (first, second, third) = (first_three.next(), first_three.next(), first_three.next());
+    let user = match (first, second) {
+        (Some(b"user"), user) => user,
+        (Some(DELETED_PREFIX), Some(b"user")) => third,
+        _ => None,
+    };
+    let domain_len = domain.map_or(0, |domain| domain.len() + 1);
+    if user.is_some_and(|user| user.len() + domain_len > USER_ID_BYTES_MAX) {
+        return Err(InvalidMailboxName::UserIdTooLong);
     }
-    if parts.first() == Some(&DELETED_PREFIX) && parts.len() > 2 {
-        let time = parts.pop().unwrap_or_default();
-        if !is_nonzero_hexadecimal(time) {
-            return Err(InvalidMailboxName::DeletedWithoutTime);
-        }
+    let is_deleted = first == Some(DELETED_PREFIX) && third.is_some();
+    if is_deleted && !parts().next_back().is_some_and(is_nonzero_hexadecimal) {
+        return Err(InvalidMailboxName::DeletedWithoutTime);
     }
     Ok(())
 }
@@ -278,6 +303,64 @@ mod tests {
         );
         assert!(MailboxName::try_from(b"DELETED.user.x.5F3C1A2B".as_slice()).is_ok());
         assert!(MailboxName::try_from(b"DELETED.user".as_slice()).is_ok());
+    }
+
+    #[test]
+    fn only_the_keys_of_names_are_keys() {
+        for octets in [
+            b"a!b".as_slice(),
+            b"a^b",
+            b"d\x1da^b",
+            b"d\x1fx\x1da",
+            b"d!e\x1da",
+            b"a\x1db\x1dc",
+        ] {
+            assert_eq!(
+                MailboxName::from_key(octets).unwrap_err(),
+                InvalidMailboxName::NoKey,
+                "{octets:?}"
+            );
+        }
+        assert_eq!(
+            MailboxName::from_key(b"d^.x\x1da!.b").unwrap().to_vec(),
+            b"d^.x!a!^b"
+        );
+        assert_eq!(
+            MailboxName::from_key(b"a\x01").unwrap_err(),
+            InvalidMailboxName::Control { at: 1 }
+        );
+        assert_eq!(
+            MailboxName::from_key(b"a\x1f").unwrap_err(),
+            InvalidMailboxName::EmptyComponent
+        );
+    }
+
+    #[test]
+    fn every_short_key_and_name_agree() {
+        // All strings of up to five of the octets that matter.
+        let octets = [b'!', b'.', b'^', b'a', 0x1D, 0x1F];
+        let mut strings: Vec<Vec<u8>> = vec![Vec::new()];
+        for _ in 0..5 {
+            let longer = strings.iter().flat_map(|string| {
+                octets
+                    .iter()
+                    .map(move |&octet| [string.as_slice(), &[octet]].concat())
+            });
+            let longer: Vec<Vec<u8>> = longer.collect();
+            for string in &longer {
+                if let Ok(name) = MailboxName::from_key(string) {
+                    assert_eq!(
+                        MailboxName::try_from(name.to_vec().as_slice()),
+                        Ok(name),
+                        "{string:?}"
+                    );
+                }
+                if let Ok(name) = MailboxName::try_from(string.as_slice()) {
+                    assert_eq!(MailboxName::from_key(name.key()), Ok(name), "{string:?}");
+                }
+            }
+            strings = longer;
+        }
     }
 
     #[test]
