@@ -2,7 +2,6 @@
 
 mod database;
 mod follower;
-mod harness;
 mod holder;
 mod imap;
 mod imapd;
@@ -11,7 +10,6 @@ mod scripted;
 
 pub use database::{Database, Records};
 pub use follower::{Follower, upstream};
-pub use harness::{Above, murder};
 pub use holder::LockHolder;
 pub use imap::{Answer, Imap};
 pub use imapd::{Imapd, MailHost, PROXY, PROXYING, add_user};

@@ -1,4 +1,4 @@
-//! Runs the harness of `cyrus-murder/`, a whole Cyrus murder with our master in it.
+//! Runs the harness of `cyrus-murder/`, a whole Cyrus murder with our programs in it.
 
 use std::process::Command;
 use std::time::Duration;
@@ -10,6 +10,15 @@ use crate::programs::{copy_to, package_file};
 use crate::scratch::Scratch;
 use crate::wait::wait_within;
 
+/// Whose master our slave follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Above {
+    /// That of Cyrus.
+    Cyrus,
+    /// Ours.
+    Ours,
+}
+
 /// All checks of `murder.py` with our master and the given further options.
 ///
 /// # Errors
@@ -18,18 +27,37 @@ use crate::wait::wait_within;
 pub fn murder(options: &[&str]) -> Result<()> {
     let scratch = Scratch::new()?;
     copy_to(scratch.path())?;
-    let programs = scratch.path().display();
-    // The harness has made up the password; our master reads verifiers.
-    let master = format!(
-        "sh -c 'printf %s \"$MURDER_PASSWORD\" | {programs}/mupdatectl passwd --users users \"$MURDER_USER\" \
-         && exec {programs}/mupdate -m -C {{imapd_conf}} --listen {{host}}:{{port}} --users users'"
-    );
-    run(&scratch, &["--master-cmd", &master], options)
+    run(
+        &scratch,
+        &["--master-cmd", &program(&scratch, "-m ")],
+        options,
+    )
+}
+
+/// As [`murder`], with our slave on the frontend.
+pub fn murder_with_slave(above: Above, options: &[&str]) -> Result<()> {
+    let scratch = Scratch::new()?;
+    copy_to(scratch.path())?;
+    let (slave, master) = (program(&scratch, ""), program(&scratch, "-m "));
+    let mut first = vec!["--slave-cmd", &slave];
+    if above == Above::Ours {
+        first.extend(["--master-cmd", &master]);
+    }
+    run(&scratch, &first, options)
 }
 
 /// The same checks with Cyrus in every role: what they are worth.
 pub fn cyrus_only(options: &[&str]) -> Result<()> {
     run(&Scratch::new()?, &[], options)
+}
+
+/// The harness has made up the password; our programs read verifiers.
+fn program(scratch: &Scratch, role: &str) -> String {
+    let programs = scratch.path().display();
+    format!(
+        "sh -c 'printf %s \"$MURDER_PASSWORD\" | {programs}/mupdatectl passwd --users users \"$MURDER_USER\" \
+         && exec {programs}/mupdate {role}-C {{imapd_conf}} --listen {{host}}:{{port}} --users users'"
+    )
 }
 
 fn run(scratch: &Scratch, first: &[&str], options: &[&str]) -> Result<()> {
@@ -45,14 +73,19 @@ fn run(scratch: &Scratch, first: &[&str], options: &[&str]) -> Result<()> {
         Ok((!process.is_running()).then_some(()))
     });
     let shown = process.log_tail();
-    let master = std::fs::read(scratch.join("m/master/mupdate-cmd.log")).unwrap_or_default();
-    let master = crate::process::tail(&master);
+    let log = |role: &str| {
+        let path = scratch.join(format!("m/{role}/mupdate-cmd.log"));
+        crate::process::tail(&std::fs::read(path).unwrap_or_default())
+    };
+    let (master, slave) = (log("master"), log("frontend"));
     ended.with_context(|| shown.clone())?;
     if !shown
         .lines()
         .any(|line| line.ends_with(" passed, 0 failed") && !line.starts_with("0 "))
     {
-        bail!("the harness says:\n{shown}\nlog of the master:\n{master}");
+        bail!(
+            "the harness says:\n{shown}\nlog of the master:\n{master}\nlog of the slave:\n{slave}"
+        );
     }
     Ok(())
 }

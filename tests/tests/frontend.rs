@@ -4,7 +4,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 use mupdate_tests::account::Account;
 use mupdate_tests::certificates::Certificates;
 use mupdate_tests::cyrus::ADMIN;
-use mupdate_tests::frontend::{Above, Follower, murder};
+use mupdate_tests::frontend::Follower;
+use mupdate_tests::harness::{Above, murder_with_slave};
 use mupdate_tests::master::{Master, Program};
 use mupdate_tests::replay::{Masks, escape};
 use mupdate_tests::scratch::Scratch;
@@ -33,18 +34,18 @@ fn t21_slave() -> Result<()> {
 
 #[test]
 fn murder_below_cyrus() -> Result<()> {
-    murder(Above::Cyrus, &["--sasl-mechs", "PLAIN"])
+    murder_with_slave(Above::Cyrus, &["--sasl-mechs", "PLAIN"])
 }
 
 #[test]
 fn murder_in_both_roles() -> Result<()> {
-    murder(Above::Ours, &["--sasl-mechs", "SCRAM-SHA-256"])
+    murder_with_slave(Above::Ours, &["--sasl-mechs", "SCRAM-SHA-256"])
 }
 
 /// With TLS the master of Cyrus ends again and again, so there is only ours to follow.
 #[test]
 fn murder_in_both_roles_with_tls() -> Result<()> {
-    murder(Above::Ours, &["--tls"])
+    murder_with_slave(Above::Ours, &["--tls"])
 }
 
 fn replay(slave: &Follower, master_port: u16) -> Result<()> {
