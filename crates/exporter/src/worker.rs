@@ -33,6 +33,7 @@ use crate::track::Track;
 use crate::{ExportError, ExporterConfig, Health, State};
 
 mod compare;
+mod linger;
 mod trouble;
 mod upkeep;
 
@@ -41,6 +42,9 @@ use upkeep::usable_state;
 
 /// How long a checkpoint that has just swapped the files may take to say so.
 const SETTLE: Duration = Duration::from_millis(500);
+
+/// How soon to look again while a reservation is not exported yet.
+const LINGER_STEP: Duration = Duration::from_millis(2);
 
 /// What the thread tells.
 #[derive(Debug)]
@@ -64,6 +68,7 @@ struct Work {
 enum Turn {
     More,
     Idle,
+    Linger,
 }
 
 /// The exporter's thread.
@@ -86,6 +91,8 @@ pub(crate) struct Worker {
     changes: Option<Work>,
     /// Where the store was at the start.
     goal: Sequence,
+    /// Since when a reservation is not exported.
+    lingering: Option<Instant>,
     checkpoints: Checkpoints,
     record_bytes: u64,
     differences: Differences,
@@ -113,6 +120,7 @@ impl Worker {
             scan: None,
             repair: None,
             changes: None,
+            lingering: None,
             checkpoints: Checkpoints::new(),
             record_bytes: record_bytes(&store.current(), KeyStyle::ByName),
             differences: Differences::default(),
@@ -143,6 +151,10 @@ impl Worker {
                 (Ok(Turn::More), None) => {
                     self.succeeded();
                     std::thread::sleep(self.config.transaction.pause);
+                }
+                (Ok(Turn::Linger), None) => {
+                    self.succeeded();
+                    self.wait(runtime, None, LINGER_STEP);
                 }
                 (Ok(Turn::Idle), None) => {
                     self.succeeded();
@@ -198,8 +210,16 @@ impl Worker {
         {
             self.housekeep()?;
         }
-        if self.changes.is_none() {
-            self.changes = self.next_changes();
+        let mut idle = Turn::Idle;
+        if self.changes.is_none()
+            && let Some(work) = self.next_changes()
+        {
+            if self.lingers(&work.names) {
+                idle = Turn::Linger;
+            } else {
+                self.lingering = None;
+                self.changes = Some(work);
+            }
         }
         let changes = self.changes.take();
         let had_changes = changes.is_some();
@@ -213,7 +233,7 @@ impl Worker {
         } else if self.position.is_none() || self.track.wants_compare() {
             self.start_compare()?;
         } else if !had_changes {
-            return Ok(Turn::Idle);
+            return Ok(idle);
         }
         Ok(Turn::More)
     }
