@@ -11,7 +11,7 @@ use rand::rngs::SmallRng;
 use rand::seq::{IndexedRandom as _, SliceRandom as _};
 use rand::{RngExt as _, SeedableRng as _};
 
-const ROUNDS: u32 = 40;
+const ROUNDS: u32 = 20;
 const LOCATIONS: [&str; 3] = ["be1!default", "be2!p2", "be3"];
 const ACLS: [&str; 3] = ["", "amy\tlrs\t", "amy\tlrs\tanyone\tlr\t"];
 

@@ -21,6 +21,8 @@ use mupdate_tests::wait::wait_for;
 const BOXES: u32 = 4;
 /// Mailboxes of others; with these a dump is long enough to be cut.
 const OTHERS: u32 = 600;
+/// Mailboxes that are made on the backend and selected through the frontend at once.
+const KICKS: u32 = 200;
 
 /// A murder with a real backend, a real frontend's imapd on our slave, and a link between slave and master that can
 /// fail.
@@ -29,7 +31,7 @@ struct Site {
     relay: Relay,
     slave: Follower,
     imapd: Imapd,
-    _host: MailHost,
+    host: MailHost,
     _backend: Scratch,
 }
 
@@ -193,6 +195,22 @@ fn a_master_that_is_older() -> Result<()> {
     site.stop()
 }
 
+/// A frontend's imapd that does not find a mailbox kicks the slave and looks again.
+#[test]
+fn what_was_just_made_is_found() -> Result<()> {
+    let site = Site::start()?;
+    let mut behind = Imap::logged_in(site.host.port(), STRANGER, PASSWORD)?;
+    let mut before = Imap::logged_in(site.imapd.port(), STRANGER, PASSWORD)?;
+    for number in 0..KICKS {
+        behind.ok(&format!("CREATE INBOX/k{number}"))?;
+        before
+            .ok(&format!("SELECT INBOX/k{number}"))
+            .with_context(|| site.slave.log())?;
+    }
+    site.settles()?;
+    site.stop()
+}
+
 /// What is held goes when an operator says so.
 #[test]
 fn deletions_that_are_confirmed() -> Result<()> {
@@ -247,7 +265,7 @@ impl Site {
             relay,
             slave,
             imapd,
-            _host: host,
+            host,
             _backend: backend,
         };
         Ok((site, early))
