@@ -38,6 +38,8 @@ pub struct Settings {
     pub strict: bool,
     /// `mupdate_max_name`: longest mailbox name, in octets.
     pub name_bytes_max: usize,
+    /// `mupdate_history_changes`: changes that a peer may have missed and still be told of one by one.
+    pub history_changes_max: Option<usize>,
     /// `mupdate_list_order`.
     pub list_orders: ListOrders,
     /// `mupdate_data_dir`: our own state.
@@ -161,6 +163,7 @@ pub enum SettingsError {
 }
 
 const CONNECTIONS_MAX: u64 = 1_000_000;
+const HISTORY_CHANGES_MAX: u64 = 100_000_000;
 
 impl Settings {
     /// Reads `file` for the service of that name in cyrus.conf (usually `mupdate`).
@@ -206,6 +209,11 @@ impl Settings {
                 .parse("mupdate_strict", value::switch)?
                 .unwrap_or(false),
             name_bytes_max: name_bytes_max.unwrap_or(proto::MAILBOX_NAME_BYTES_MAX),
+            history_changes_max: options.number(
+                "mupdate_history_changes",
+                1,
+                usize_of(HISTORY_CHANGES_MAX),
+            )?,
             list_orders: options
                 .parse("mupdate_list_order", list_orders)?
                 .unwrap_or_default(),

@@ -37,6 +37,7 @@ pub(super) async fn start(settings: &Settings, places: &Places) -> Result<Node, 
     };
     let store = open_store(
         &places.data_dir,
+        settings,
         MasterRules::new(policy, Arc::clone(&recovery)),
     )?;
     let keeper = keep_marker(settings, places, &store, &recovery).await?;

@@ -107,11 +107,19 @@ pub(super) fn load_tls(files: &TlsFiles) -> Result<TlsServer, Failure> {
     TlsServer::load(&config).map_err(|cause| Failure::new(Status::Config, cause))
 }
 
-pub(super) fn open_store(data_dir: &Path, rules: impl Rules + 'static) -> Result<Store, Failure> {
+pub(super) fn open_store(
+    data_dir: &Path,
+    settings: &Settings,
+    rules: impl Rules + 'static,
+) -> Result<Store, Failure> {
+    let mut config = StoreConfig::default();
+    if let Some(changes) = settings.history_changes_max {
+        config.history_changes_max = changes;
+    }
     let opened = Store::open(
         OsFileSystem,
         &data_dir.join(STORE_NAME),
-        StoreConfig::default(),
+        config,
         Box::new(rules),
     );
     let (store, report) = opened.map_err(|cause| Failure::new(Status::Storage, cause))?;

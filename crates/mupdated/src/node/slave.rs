@@ -39,7 +39,7 @@ pub(super) async fn start(settings: &Settings, places: &Places) -> Result<Node, 
     let serving = Serving::prepare(settings, places)?;
     let login = login(settings).map_err(config_error)?;
     let tls = client_tls(settings).map_err(config_error)?;
-    let store = open_store(&places.data_dir, SlaveRules)?;
+    let store = open_store(&places.data_dir, settings, SlaveRules)?;
     let export = places.mailboxes_db.as_deref().map(|path| {
         Export::new(
             store.clone(),
