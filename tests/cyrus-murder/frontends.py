@@ -3,9 +3,11 @@
 
     frontends.py --mupdate target/release/mupdate [--mailboxes 100000] [--json FILE]
 
-For each pair: the master is filled, a frontend's slave starts with an empty mailboxes.db, and once more with a full one
-and nothing to change. A start has ended when a NOOP sent to the slave, which reaches through to the master, is answered. A
-reader takes the lock of mailboxes.db every millisecond meanwhile; its longest wait is what a proxy would have noticed.
+For each pair: the master is filled, a frontend's slave starts with an empty mailboxes.db, and then some times with a full
+one and nothing to change (the median is shown). A start is timed from the slave's process to the answer of a NOOP, or a kick,
+that has been through the slave to the master and back. What the host does before (`ctl_cyrusdb -r`, Cyrus's START) is shown by itself:
+it is the same with both. A reader takes the lock of mailboxes.db every millisecond meanwhile; its longest wait is what a proxy
+would have noticed.
 """
 import argparse
 import fcntl
@@ -13,6 +15,8 @@ import json
 import os
 import shutil
 import signal
+import socket
+import statistics
 import sys
 import tempfile
 import threading
@@ -22,8 +26,9 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import baseline  # noqa: E402
 import compare  # noqa: E402
 import murder as mu  # noqa: E402
+from tap import Tap  # noqa: E402
 
-SLAVE = ("sh -c 'printf %s \"$MURDER_PASSWORD\" | {p}/mupdatectl passwd --users users \"$MURDER_USER\" && "
+SLAVE = ("sh -c '[ -e users ] || printf %s \"$MURDER_PASSWORD\" | {p}/mupdatectl passwd --users users \"$MURDER_USER\"; "
          "exec {p}/mupdate -C {{imapd_conf}} --listen {{host}}:{{port}} --users users'")
 
 
@@ -50,33 +55,91 @@ class Reader(threading.Thread):
         return round(1000 * self.longest, 1)
 
 
-def until_noop(murder):
-    """Seconds from the start of the slave's process to the answer of a NOOP through it."""
-    def noop():
-        with murder.client(murder.ports["slave"], timeout=5) as client:
-            client.ok("NOOP")
-        return True
-    began = time.monotonic()
-    murder.start_frontend(wait=False)
-    mu.wait_for("slave", noop, 1200, 0.01)
-    return round(time.monotonic() - began, 2)
+def arguments(workdir, ours=None, retry_delay=20, more=()):
+    """Options of a murder: Cyrus's, or with our programs in the directory `ours`."""
+    argv = ["--workdir", workdir, "--retry-delay", str(retry_delay), *more]
+    if ours:
+        argv += ["--master-cmd", compare.MASTER.format(p=ours), "--slave-cmd", SLAVE.format(p=ours)]
+    return mu.parser().parse_args(argv)
 
 
-def measure(murder, mailboxes):
-    murder.start_master()
-    pid = compare.master_pid(murder)
+def tapped(options):
+    """A murder whose frontend reaches its master by way of a tap; the tap's ports are known only then."""
+    murder = mu.Murder(options)
+    tap = Tap(murder.ports["master"])
+    for instance in (murder.frontend,):
+        setting = dict(instance.setting, mupdate_server="%s:%d" % (mu.HOST, tap.port))
+        with open(instance.conf, "w") as file:
+            for key, value in setting.items():
+                if value is not None:
+                    file.write("%s: %s\n" % (key, value))
+    return murder, tap
+
+
+def fill(murder, mailboxes):
+    """Loads the master with the names of baseline.py."""
     options = argparse.Namespace(user=mu.MUSER, password=mu.MPASS, mech="AUTO", starttls=False, mailboxes=mailboxes,
                                  conns=4, batch=200, quickack=True)
-    target = baseline.Target("master", mu.HOST, murder.ports["master"], pid, options)
-    target.load()
+    pid = compare.master_pid(murder)
+    baseline.Target("master", mu.HOST, murder.ports["master"], pid, options).load()
+
+
+def age(pid):
+    """Seconds since a process began, to a hundredth."""
+    with open("/proc/%d/stat" % pid) as file:
+        fields = file.read().rpartition(")")[2].split()
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / os.sysconf("SC_CLK_TCK")
+
+
+def slave_pid(murder):
+    return murder.slave_cmd.proc.pid if murder.slave_cmd else murder.frontend.child("mupdate")
+
+
+def kicked(path):
+    with socket.socket(socket.AF_UNIX) as kick:
+        kick.settimeout(600)
+        kick.connect(path)
+        return kick.recv(16) == b"ok"
+
+
+def start_slave(murder, tap):
+    """Starts the frontend; (seconds before the slave's process began, seconds from there until verified)."""
+    began = time.monotonic()
+    murder.start_frontend(wait=False)
+    mu.wait_for("process of the slave", lambda: slave_pid(murder), 600, 0.005)
+
+    def noop():
+        with murder.client(murder.ports["slave"], timeout=600) as client:
+            sent = time.monotonic()
+            client.ok("NOOP")
+        # Cyrus's slave answers a NOOP by itself, and asks its master when it is kicked.
+        return tap.last_noop > sent or kicked(murder.frontend.kick) and tap.last_noop > sent
+    mu.wait_for("NOOP through the slave", noop, 1200, 0.01)
+    verified = age(slave_pid(murder))
+    return time.monotonic() - began - verified, verified
+
+
+def measure(murder, tap, mailboxes, restarts):
+    murder.start_master()
+    fill(murder, mailboxes)
     database = os.path.join(murder.frontend.configdir, "mailboxes.db")
     result = {}
-    for name in ("first_sync", "restart"):
-        reader = Reader(database)
+
+    def timed(name, times):
+        reader, before, seconds = Reader(database), [], []
         reader.start()
-        result[name + "_s"] = until_noop(murder)
+        for _ in range(times):
+            tap.reset()
+            host, slave = start_slave(murder, tap)
+            before.append(host)
+            seconds.append(slave)
+            murder.stop_frontend()
+        result[name + "_s"] = round(statistics.median(seconds), 2)
+        result[name + "_range_s"] = "%.2f-%.2f" % (min(seconds), max(seconds))
+        result[name + "_host_before_s"] = round(statistics.median(before), 2)
         result[name + "_longest_reader_wait_ms"] = reader.stop()
-        murder.stop_frontend()
+    timed("first_sync", 1)
+    timed("restart", restarts)
     return result
 
 
@@ -84,28 +147,32 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--mupdate", required=True, metavar="FILE", help="our program, with mupdatectl beside it")
     parser.add_argument("--mailboxes", type=int, default=100000)
+    parser.add_argument("--restarts", type=int, default=3)
+    parser.add_argument("--only", choices=("cyrus", "ours"))
     parser.add_argument("--json")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     base = tempfile.mkdtemp(prefix="mf", dir="/tmp")
     os.chmod(base, 0o755)
     programs = compare.installed(tempfile.mkdtemp(prefix="bin", dir=base), options.mupdate)
-    ours = ["--master-cmd", compare.MASTER.format(p=programs), "--slave-cmd", SLAVE.format(p=programs)]
     results = {}
     try:
-        for name, more in (("cyrus", []), ("ours", ours)):
-            argv = ["--workdir", os.path.join(base, name), "--retry-delay", "20"] + more
-            murder = mu.Murder(mu.parser().parse_args(argv))
+        for name, ours in (("cyrus", None), ("ours", programs)):
+            if options.only not in (None, name):
+                continue
+            murder, tap = tapped(arguments(os.path.join(base, name), ours))
             try:
-                results[name] = measure(murder, options.mailboxes)
+                results[name] = measure(murder, tap, options.mailboxes, options.restarts)
             finally:
                 murder.stop()
+                tap.close()
             print("# %s: %s" % (name, results[name]), file=sys.stderr, flush=True)
     finally:
         shutil.rmtree(base, ignore_errors=True)
-    print("%-40s%12s%12s" % ("%d mailboxes" % options.mailboxes, "cyrus", "ours"))
-    for key in results["cyrus"]:
-        print("%-40s%12s%12s" % (key, results["cyrus"][key], results["ours"][key]))
+    keys = next(iter(results.values()))
+    print("%-40s%s" % ("%d mailboxes" % options.mailboxes, "".join("%14s" % name for name in results)))
+    for key in keys:
+        print("%-40s%s" % (key, "".join("%14s" % result[key] for result in results.values())))
     if options.json:
         with open(options.json, "w") as file:
             json.dump({"mailboxes": options.mailboxes, "results": results}, file, indent=1)
