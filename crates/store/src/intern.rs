@@ -3,6 +3,7 @@
 use std::borrow::Borrow;
 use std::collections::HashSet;
 use std::hash::{Hash, Hasher};
+use std::sync::{Mutex, PoisonError};
 
 use proto::{Acl, Entry, Location};
 
@@ -30,16 +31,56 @@ impl Interner {
             },
         }
     }
+}
 
-    /// The location with this text.
-    pub(crate) fn location(&mut self, text: &[u8]) -> Option<Location> {
+/// Where decoders get locations and ACLs from.
+pub(crate) trait Intern {
+    /// The location with this text; `None`: there can be none.
+    fn location(&mut self, text: &[u8]) -> Option<Location>;
+    /// The ACL with this text; `None`: there can be none.
+    fn acl(&mut self, text: &[u8]) -> Option<Acl>;
+}
+
+impl Intern for Interner {
+    fn location(&mut self, text: &[u8]) -> Option<Location> {
         self.locations
             .of_text(text, |text| Location::try_from(text).ok())
     }
 
-    /// The ACL with this text.
-    pub(crate) fn acl(&mut self, text: &[u8]) -> Option<Acl> {
+    fn acl(&mut self, text: &[u8]) -> Option<Acl> {
         self.acls.of_text(text, |text| Acl::try_from(text).ok())
+    }
+}
+
+/// One thread's view of an interner that several threads fill: what it has seen itself it finds
+/// without the lock.
+pub(crate) struct Near<'a, 'b> {
+    seen: Interner,
+    all: &'a Mutex<&'b mut Interner>,
+}
+
+impl<'a, 'b> Near<'a, 'b> {
+    pub(crate) fn new(all: &'a Mutex<&'b mut Interner>) -> Self {
+        let seen = Interner::default();
+        Self { seen, all }
+    }
+}
+
+impl Intern for Near<'_, '_> {
+    fn location(&mut self, text: &[u8]) -> Option<Location> {
+        let all = self.all;
+        let find = |text: &[u8]| {
+            all.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .location(text)
+        };
+        self.seen.locations.of_text(text, find)
+    }
+
+    fn acl(&mut self, text: &[u8]) -> Option<Acl> {
+        let all = self.all;
+        let find = |text: &[u8]| all.lock().unwrap_or_else(PoisonError::into_inner).acl(text);
+        self.seen.acls.of_text(text, find)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Groups: what is written and synced at once.
 
 use crate::bytes::Reader;
-use crate::intern::Interner;
+use crate::intern::Intern;
 use crate::log::record::{self, Record, Stamp, What};
 use crate::{Root, Sequence};
 
@@ -100,7 +100,7 @@ pub(crate) fn announced_len(octets: &[u8]) -> Option<usize> {
 
 /// Decodes the group that these octets begin with; `None`: there is no whole, undamaged one.
 /// Returns also its length.
-pub(crate) fn decode(octets: &[u8], interner: &mut Interner) -> Option<(Group, usize)> {
+pub(crate) fn decode(octets: &[u8], interner: &mut impl Intern) -> Option<(Group, usize)> {
     let len = announced_len(octets)?;
     let (content, crc) = octets.get(..len)?.split_last_chunk::<CRC_LEN>()?;
     if crc32fast::hash(content) != u32::from_be_bytes(*crc) {

@@ -7,7 +7,7 @@ use proto::{Acl, EditKind, Entry, Location, MailboxName, ReservedBy};
 
 use crate::Sequence;
 use crate::bytes::{Reader, put_long, put_short};
-use crate::intern::Interner;
+use crate::intern::Intern;
 
 const KIND_CHANGE: u8 = 1;
 const KIND_CONFLICTS_FORGOTTEN: u8 = 2;
@@ -193,7 +193,7 @@ pub(crate) fn decode(
     input: &mut Reader<'_>,
     first: Sequence,
     stamp: &mut Option<Stamp>,
-    interner: &mut Interner,
+    interner: &mut impl Intern,
 ) -> Option<Record> {
     let kind = input.u8()?;
     let flags = input.u8()?;
@@ -226,7 +226,7 @@ fn decode_stamp(input: &mut Reader<'_>) -> Option<Stamp> {
     Some(Stamp { time, origin })
 }
 
-fn decode_change(input: &mut Reader<'_>, flags: u8, interner: &mut Interner) -> Option<Change> {
+fn decode_change(input: &mut Reader<'_>, flags: u8, interner: &mut impl Intern) -> Option<Change> {
     let operation = match input.u8()? {
         1 => Operation::Activate,
         2 => Operation::Reserve,

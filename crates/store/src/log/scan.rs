@@ -1,6 +1,6 @@
 //! Walking through the octets of a segment.
 
-use crate::intern::Interner;
+use crate::intern::Intern;
 use crate::log::group::{self, Group, MAGIC};
 
 /// What stands next in a segment.
@@ -41,7 +41,7 @@ impl<'a> Scan<'a> {
     }
 
     /// What stands next; locations and ACLs are shared through `interner`.
-    pub(crate) fn next(&mut self, interner: &mut Interner) -> Option<Scanned> {
+    pub(crate) fn next(&mut self, interner: &mut impl Intern) -> Option<Scanned> {
         let offset = self.offset;
         if self.ended || offset == self.content.len() {
             return None;
@@ -60,7 +60,7 @@ impl<'a> Scan<'a> {
 }
 
 /// Whether there is a whole group anywhere.
-fn group_in(octets: &[u8], interner: &mut Interner) -> bool {
+fn group_in(octets: &[u8], interner: &mut impl Intern) -> bool {
     let mut rest = octets;
     while let Some(at) = memchr::memmem::find(rest, &MAGIC) {
         let (_, candidate) = rest.split_at(at);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use proto::MailboxName;
 
 use crate::bytes::{Reader, put_long, put_short};
-use crate::intern::Interner;
+use crate::intern::Intern;
 use crate::log::LogPosition;
 use crate::log::record::{entry_from, entry_kind};
 use crate::log::segment::{BadHeader, decode_lineage, encode_lineage, open, seal};
@@ -193,7 +193,7 @@ impl<'a> ItemReader<'a> {
     }
 
     /// The next item; `None`: it is damaged.
-    pub(crate) fn read(&mut self, interner: &mut Interner) -> Option<(MailboxName, Stored)> {
+    pub(crate) fn read(&mut self, interner: &mut impl Intern) -> Option<(MailboxName, Stored)> {
         let head = self.input.u8()?;
         if head & !ITEM_BITS != 0 {
             return None;

@@ -1,6 +1,8 @@
 //! Snapshots: what shortens the next start.
 
+mod blocks;
 pub(crate) mod format;
+mod parallel;
 pub(crate) mod read;
 mod write;
 

@@ -2,18 +2,18 @@
 
 use std::io;
 use std::sync::Arc;
+use std::thread;
 
 use proto::MailboxName;
 
-use crate::digest::Digester;
+use crate::Version;
 use crate::file::{File, read_full};
 use crate::history::History;
 use crate::intern::Interner;
 use crate::log::segment::{BadHeader, HEADER_BYTES_MAX};
-use crate::snapshot::format::{
-    BLOCK_CONFLICTS, BLOCK_END, BLOCK_ENTRIES, BLOCK_HEADER_LEN, BlockHeader, Header, ItemReader,
-};
-use crate::{Stored, Version};
+use crate::snapshot::blocks::{Blocks, Decoded, Decoder, Entries};
+use crate::snapshot::format::Header;
+use crate::snapshot::parallel;
 
 /// Why a snapshot can't be used.
 #[derive(Debug)]
@@ -43,149 +43,95 @@ pub(crate) fn read_header(file: &dyn File) -> Result<(Header, usize), BadSnapsho
     })
 }
 
-/// Reads the list, and makes sure that it is the one that was written. Its history is empty.
+/// Reads the list, and makes sure that it is the one that was written. Its history is empty. A long
+/// one is decoded by as many threads as there are processors.
 pub(crate) fn read(file: &dyn File, interner: &mut Interner) -> Result<Version, BadSnapshot> {
+    let workers = match file.len()? {
+        0..PARALLEL_BYTES_MIN => 0,
+        _ => thread::available_parallelism().map_or(1, usize::from),
+    };
+    read_with(file, interner, workers.min(WORKERS_MAX))
+}
+
+/// As [`read`], with so many threads beside the caller's. The result does not depend on them.
+pub(super) fn read_with(
+    file: &dyn File,
+    interner: &mut Interner,
+    workers: usize,
+) -> Result<Version, BadSnapshot> {
     let (header, len) = read_header(file)?;
-    let mut loading = Loading {
-        digester: Digester::new(&header.lineage),
-        version: Version {
-            sequence: header.sequence,
-            history: History::starting_after(header.sequence),
-            log: header.log,
-            ..Version::empty(Arc::clone(&header.lineage))
-        },
-        conflicts: 0,
-        interner,
-    };
-    let mut blocks = Blocks {
-        file,
-        offset: u64::try_from(len).unwrap_or_default(),
-        number: 0,
-        octets: Vec::new(),
-    };
-    loop {
-        let offset = blocks.offset;
-        let block = blocks.next()?;
-        if block.kind == BLOCK_END {
-            break;
+    let mut blocks = Blocks::new(file, len);
+    let mut loading = Loading::new(&header);
+    if workers == 0 {
+        let mut decoder = Decoder::new(&header, interner);
+        while let Some(block) = blocks.next()? {
+            loading.take(decoder.decode(&block)?)?;
         }
-        let items = blocks.items(block);
-        let loaded = loading.block(block, items);
-        loaded.map_err(|what| damaged(offset, what))?;
-    }
-    if file.len()? != blocks.offset {
-        return Err(damaged(blocks.offset, "something follows the last block"));
+    } else {
+        parallel::decode(&mut blocks, &mut loading, &header, interner, workers)?;
     }
     loading.finish(&header).map_err(|what| damaged(0, what))
 }
 
-fn damaged(offset: u64, what: &'static str) -> BadSnapshot {
+pub(super) fn damaged(offset: u64, what: &'static str) -> BadSnapshot {
     BadSnapshot::Damaged { offset, what }
 }
 
-struct Blocks<'a> {
-    file: &'a dyn File,
-    offset: u64,
-    number: u32,
-    octets: Vec<u8>,
-}
-
-impl Blocks<'_> {
-    fn next(&mut self) -> Result<BlockHeader, BadSnapshot> {
-        let offset = self.offset;
-        self.octets.resize(BLOCK_HEADER_LEN, 0);
-        self.fill(0, offset)?;
-        let header = BlockHeader::decode(&self.octets);
-        let header = header.ok_or_else(|| damaged(offset, "block header is damaged"))?;
-        self.octets.resize(BLOCK_HEADER_LEN + header.len + 4, 0);
-        self.fill(BLOCK_HEADER_LEN, offset)?;
-        let checked = self.octets.split_last_chunk::<4>();
-        let intact = checked
-            .is_some_and(|(content, crc)| crc32fast::hash(content) == u32::from_be_bytes(*crc));
-        if !intact || header.number != self.number {
-            return Err(damaged(offset, "block is damaged"));
-        }
-        self.number += 1;
-        self.offset += u64::try_from(self.octets.len()).unwrap_or_default();
-        Ok(header)
-    }
-
-    fn items(&self, header: BlockHeader) -> &[u8] {
-        let items = BLOCK_HEADER_LEN..BLOCK_HEADER_LEN + header.len;
-        self.octets.get(items).unwrap_or_default()
-    }
-
-    /// Fills the octets from `from` on, with what stands at `offset + from`.
-    fn fill(&mut self, from: usize, offset: u64) -> Result<(), BadSnapshot> {
-        let rest = self.octets.get_mut(from..).unwrap_or_default();
-        let at = offset + u64::try_from(from).unwrap_or_default();
-        if read_full(self.file, rest, at)? == rest.len() {
-            Ok(())
-        } else {
-            Err(damaged(offset, "file ends within a block"))
-        }
-    }
-}
-
-struct Loading<'a> {
+/// Puts decoded blocks together, in their order.
+pub(super) struct Loading {
     version: Version,
-    digester: Digester,
-    interner: &'a mut Interner,
+    last: Option<MailboxName>,
     conflicts: u64,
 }
 
-impl Loading<'_> {
-    fn block(&mut self, header: BlockHeader, items: &[u8]) -> Result<(), &'static str> {
-        let mut items = ItemReader::new(items);
-        let mut read = Vec::new();
-        for _ in 0..header.items {
-            let item = items.read(self.interner);
-            let item = item.ok_or("block holds a damaged entry")?;
-            if item.1.changed > self.version.sequence {
-                return Err("block holds an entry from after the snapshot");
-            }
-            read.push(item);
+impl Loading {
+    fn new(header: &Header) -> Self {
+        Self {
+            version: Version {
+                sequence: header.sequence,
+                history: History::starting_after(header.sequence),
+                log: header.log,
+                ..Version::empty(Arc::clone(&header.lineage))
+            },
+            last: None,
+            conflicts: 0,
         }
-        if !items.is_at_end() {
-            return Err("block holds more than it says");
-        }
-        match header.kind {
-            BLOCK_ENTRIES => self.entries(read),
-            BLOCK_CONFLICTS => {
-                self.conflicts += u64::from(header.items);
-                for (mailbox, stored) in read {
+    }
+
+    pub(super) fn take(&mut self, decoded: Decoded) -> Result<(), BadSnapshot> {
+        match decoded {
+            Decoded::Entries(entries) => self.entries(entries),
+            Decoded::Conflicts(older) => {
+                for (mailbox, stored) in older {
+                    self.conflicts += 1;
                     self.version.keep_conflict(&mailbox, &stored);
                 }
                 Ok(())
             }
-            _ => Err("block is of an unknown kind"),
         }
     }
 
     /// Every other entry first: inserted in order, all of them would leave the map's nodes half
     /// empty; the second half fills them.
-    fn entries(&mut self, entries: Vec<(MailboxName, Stored)>) -> Result<(), &'static str> {
-        let mut second = Vec::with_capacity(entries.len() / 2);
-        let mut is_first = true;
-        for entry in entries {
-            if is_first {
-                self.entry(entry)?;
-            } else {
-                second.push(entry);
-            }
-            is_first = !is_first;
+    fn entries(&mut self, entries: Entries) -> Result<(), BadSnapshot> {
+        let Entries {
+            offset,
+            bounds,
+            halves,
+            sum,
+        } = entries;
+        let Some((first, last)) = bounds else {
+            return Ok(());
+        };
+        if self.last.as_ref().is_some_and(|before| *before >= first) {
+            return Err(damaged(offset, "block does not continue the one before"));
         }
-        second.into_iter().try_for_each(|entry| self.entry(entry))
-    }
-
-    fn entry(&mut self, (mailbox, stored): (MailboxName, Stored)) -> Result<(), &'static str> {
-        match self
-            .version
-            .apply(&mut self.digester, &mailbox, Some(stored))
-        {
-            None => Ok(()),
-            Some(_) => Err("block holds an entry twice"),
+        self.last = Some(last);
+        self.version.root = self.version.root.with(sum);
+        for (mailbox, stored) in halves.into_iter().flatten() {
+            self.version.list.insert(mailbox, stored);
         }
+        Ok(())
     }
 
     fn finish(self, header: &Header) -> Result<Version, &'static str> {
@@ -199,3 +145,9 @@ impl Loading<'_> {
         Ok(version)
     }
 }
+
+/// Below this length a thread costs more than it saves, in octets.
+const PARALLEL_BYTES_MIN: u64 = 1 << 20;
+
+/// More threads than this have nothing to do: putting the list together keeps up with fewer.
+const WORKERS_MAX: usize = 8;

@@ -1,0 +1,210 @@
+//! A snapshot's blocks, from octets to entries.
+
+use proto::MailboxName;
+
+use crate::digest::Digester;
+use crate::file::{File, read_full};
+use crate::intern::Intern;
+use crate::snapshot::format::{
+    BLOCK_CONFLICTS, BLOCK_END, BLOCK_ENTRIES, BLOCK_HEADER_LEN, BlockHeader, Header, ItemReader,
+};
+use crate::snapshot::read::{BadSnapshot, damaged};
+use crate::{Root, Sequence, Stored};
+
+/// A block as it stands in the file; only its head has been looked at.
+pub(super) struct Block {
+    /// Where it begins.
+    offset: u64,
+    /// Which it has to be.
+    number: u32,
+    header: BlockHeader,
+    octets: Vec<u8>,
+}
+
+/// The blocks of a file, in order, up to the end block.
+pub(super) struct Blocks<'a> {
+    file: &'a dyn File,
+    offset: u64,
+    number: u32,
+}
+
+impl<'a> Blocks<'a> {
+    /// Those behind a file's header of this length.
+    pub(super) fn new(file: &'a dyn File, header_len: usize) -> Self {
+        Self {
+            file,
+            offset: u64::try_from(header_len).unwrap_or(u64::MAX),
+            number: 0,
+        }
+    }
+
+    /// `None`: the end block stands here, is whole, and nothing follows it.
+    pub(super) fn next(&mut self) -> Result<Option<Block>, BadSnapshot> {
+        let block = self.read()?;
+        self.number = self.number.saturating_add(1);
+        self.offset += u64::try_from(block.octets.len()).unwrap_or_default();
+        if block.header.kind != BLOCK_END {
+            return Ok(Some(block));
+        }
+        block.check()?;
+        if self.file.len()? != self.offset {
+            return Err(damaged(self.offset, "something follows the last block"));
+        }
+        Ok(None)
+    }
+
+    fn read(&self) -> Result<Block, BadSnapshot> {
+        let mut octets = vec![0; BLOCK_HEADER_LEN];
+        self.fill(&mut octets, 0)?;
+        let header = BlockHeader::decode(&octets);
+        let header = header.ok_or_else(|| damaged(self.offset, "block header is damaged"))?;
+        octets.resize(BLOCK_HEADER_LEN + header.len + 4, 0);
+        self.fill(&mut octets, BLOCK_HEADER_LEN)?;
+        Ok(Block {
+            offset: self.offset,
+            number: self.number,
+            header,
+            octets,
+        })
+    }
+
+    /// Fills a block's octets from `from` on.
+    fn fill(&self, octets: &mut [u8], from: usize) -> Result<(), BadSnapshot> {
+        let rest = octets.get_mut(from..).unwrap_or_default();
+        let at = self.offset + u64::try_from(from).unwrap_or_default();
+        if read_full(self.file, rest, at)? == rest.len() {
+            Ok(())
+        } else {
+            Err(damaged(self.offset, "file ends within a block"))
+        }
+    }
+}
+
+impl Block {
+    fn check(&self) -> Result<(), BadSnapshot> {
+        let checked = self.octets.split_last_chunk::<4>();
+        let intact = checked
+            .is_some_and(|(content, crc)| crc32fast::hash(content) == u32::from_be_bytes(*crc));
+        if intact && self.header.number == self.number {
+            Ok(())
+        } else {
+            Err(damaged(self.offset, "block is damaged"))
+        }
+    }
+
+    fn items(&self) -> &[u8] {
+        let items = BLOCK_HEADER_LEN..BLOCK_HEADER_LEN + self.header.len;
+        self.octets.get(items).unwrap_or_default()
+    }
+}
+
+/// What a block holds.
+pub(super) enum Decoded {
+    /// A part of the list.
+    Entries(Entries),
+    /// Contradicted entries.
+    Conflicts(Vec<(MailboxName, Stored)>),
+}
+
+/// Entries that stand behind each other in the list.
+pub(super) struct Entries {
+    /// Where their block begins.
+    pub(super) offset: u64,
+    /// First and last name.
+    pub(super) bounds: Option<(MailboxName, MailboxName)>,
+    /// Every other entry, and those between.
+    pub(super) halves: [Vec<(MailboxName, Stored)>; 2],
+    /// Sum of their digests.
+    pub(super) sum: Root,
+}
+
+/// Checks and decodes blocks, in any order.
+pub(super) struct Decoder<'a, I> {
+    sequence: Sequence,
+    digester: Digester,
+    interner: &'a mut I,
+}
+
+impl<'a, I: Intern> Decoder<'a, I> {
+    pub(super) fn new(header: &Header, interner: &'a mut I) -> Self {
+        Self {
+            sequence: header.sequence,
+            digester: Digester::new(&header.lineage),
+            interner,
+        }
+    }
+
+    pub(super) fn decode(&mut self, block: &Block) -> Result<Decoded, BadSnapshot> {
+        block.check()?;
+        let decoded = match block.header.kind {
+            BLOCK_ENTRIES => self.entries(block).map(Decoded::Entries),
+            BLOCK_CONFLICTS => self.conflicts(block).map(Decoded::Conflicts),
+            _ => Err("block is of an unknown kind"),
+        };
+        decoded.map_err(|what| damaged(block.offset, what))
+    }
+
+    fn entries(&mut self, block: &Block) -> Result<Entries, &'static str> {
+        let half = || Vec::with_capacity(items_expected(block).div_ceil(2));
+        let mut halves = [half(), half()];
+        let mut bounds: Option<(MailboxName, MailboxName)> = None;
+        let mut sum = Root::default();
+        self.items(block, |digester, mailbox, stored| {
+            match &mut bounds {
+                Some((_, last)) if *last >= mailbox => return Err("block is not in order"),
+                Some((_, last)) => *last = mailbox.clone(),
+                None => bounds = Some((mailbox.clone(), mailbox.clone())),
+            }
+            sum = sum.with(digester.entry(&mailbox, &stored.entry));
+            let [next, other] = &mut halves;
+            next.push((mailbox, stored));
+            std::mem::swap(next, other);
+            Ok(())
+        })?;
+        Ok(Entries {
+            offset: block.offset,
+            bounds,
+            halves,
+            sum,
+        })
+    }
+
+    fn conflicts(&mut self, block: &Block) -> Result<Vec<(MailboxName, Stored)>, &'static str> {
+        let mut older = Vec::new();
+        self.items(block, |_, mailbox, stored| {
+            older.push((mailbox, stored));
+            Ok(())
+        })?;
+        Ok(older)
+    }
+
+    fn items(
+        &mut self,
+        block: &Block,
+        mut take: impl FnMut(&mut Digester, MailboxName, Stored) -> Result<(), &'static str>,
+    ) -> Result<(), &'static str> {
+        let mut items = ItemReader::new(block.items());
+        for _ in 0..block.header.items {
+            let item = items.read(self.interner);
+            let (mailbox, stored) = item.ok_or("block holds a damaged entry")?;
+            if stored.changed > self.sequence {
+                return Err("block holds an entry from after the snapshot");
+            }
+            take(&mut self.digester, mailbox, stored)?;
+        }
+        if items.is_at_end() {
+            Ok(())
+        } else {
+            Err("block holds more than it says")
+        }
+    }
+}
+
+/// How many items a block can hold at most, whatever its head says.
+fn items_expected(block: &Block) -> usize {
+    let said = usize::try_from(block.header.items).unwrap_or(usize::MAX);
+    said.min(block.octets.len() / ITEM_BYTES_MIN)
+}
+
+/// Shortest item: head, shared length, length of the rest, sequence.
+const ITEM_BYTES_MIN: usize = 1 + 2 + 2 + 8;
