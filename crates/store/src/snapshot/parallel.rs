@@ -29,9 +29,9 @@ impl Lane {
         let (out, decoded) = sync_channel(DEPTH);
         let work = move || {
             let mut near = Near::new(interner);
-            let mut decoder = Decoder::new(header, &mut near);
+            let mut reader = Decoder::new(header, &mut near);
             for block in todo {
-                if out.send(decoder.decode(&block)).is_err() {
+                if out.send(reader.decode(&block)).is_err() {
                     break;
                 }
             }
