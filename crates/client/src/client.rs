@@ -8,7 +8,7 @@ use proto::codec::{
 use proto::{Acl, Entry, Location, MailboxName};
 use tokio::net::TcpStream;
 use transport::Stream;
-use transport::sasl::{ClientExchange, ClientPolicy};
+use transport::sasl::{ClientBackendExchange, ClientExchange, ClientPolicy, Security};
 use transport::tls::TlsClient;
 
 use crate::banner::Banner;
@@ -60,8 +60,8 @@ impl Client {
             }
             Tls::Never | Tls::IfOffered(_) | Tls::Required(_) => {}
         }
-        let logging_in = log_in(&mut wire, &banner, &options.login);
-        within(timeouts.login, "log-in", logging_in).await?;
+        let logging_in = log_in(wire, &banner, host, &options.login);
+        let wire = within(timeouts.login, "log-in", logging_in).await?;
         Ok(Self {
             wire,
             banner,
@@ -276,26 +276,27 @@ async fn start_tls(
 }
 
 /// AUTHENTICATE with the best mechanism of the banner. Challenges are lines of bare base64.
-async fn log_in(wire: &mut Wire, banner: &Banner, login: &Login) -> Result<(), Error> {
-    let policy = ClientPolicy {
-        external: login.policy.external && wire.stream().is_tls(),
-        ..login.policy.clone()
-    };
-    let offered = banner.mechanisms.iter().map(String::as_str);
-    let mut exchange = ClientExchange::choose(offered, &login.credentials, &policy)?;
-    let initial = match exchange.initial_response()? {
-        message if message.is_empty() => "=".to_owned(),
-        message => encode_base64(&message),
-    };
+async fn log_in(mut wire: Wire, banner: &Banner, host: &str, login: &Login) -> Result<Wire, Error> {
+    let mut exchange = begin(&wire, banner, host, login).await?;
+    let initial = exchange.initial_response()?.map(|message| {
+        if message.is_empty() {
+            "=".to_owned()
+        } else {
+            encode_base64(&message)
+        }
+    });
     let tag = wire.queue(&Command::Authenticate {
         mechanism: exchange.mechanism().as_bytes().into(),
-        initial: Some(initial.as_bytes().into()),
+        initial: initial.as_ref().map(|text| text.as_bytes().into()),
     });
     loop {
         let line = wire.receive().await?;
         if line.contains(&b' ') {
             if end_of_command("AUTHENTICATE", &tag, &parse_response(&line)?)? {
-                return Ok(exchange.confirm()?);
+                return match exchange.finish()? {
+                    Some(layer) => Ok(wire.secure(layer)?),
+                    None => Ok(wire),
+                };
             }
         } else {
             let challenge =
@@ -303,8 +304,27 @@ async fn log_in(wire: &mut Wire, banner: &Banner, login: &Login) -> Result<(), E
                     command: "AUTHENTICATE",
                 })?;
             let mut answer = Vec::new();
-            encode_sasl_line(&mut answer, &exchange.answer(&challenge)?);
+            encode_sasl_line(&mut answer, &exchange.answer(&challenge).await?);
             wire.queue_octets(&answer);
         }
     }
+}
+
+async fn begin(
+    wire: &Wire,
+    banner: &Banner,
+    host: &str,
+    login: &Login,
+) -> Result<Box<dyn ClientBackendExchange>, Error> {
+    if let Some(backend) = &login.backend {
+        let security = Security::of(wire.stream());
+        return Ok(backend.begin(&banner.mechanisms, host, security).await?);
+    }
+    let policy = ClientPolicy {
+        external: login.policy.external && wire.stream().is_tls(),
+        ..login.policy.clone()
+    };
+    let offered = banner.mechanisms.iter().map(String::as_str);
+    let exchange = ClientExchange::choose(offered, &login.credentials, &policy)?;
+    Ok(Box::new(exchange))
 }

@@ -1,11 +1,12 @@
 //! How to connect.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use proto::codec::ResponseLimits;
 use transport::Secret;
-use transport::sasl::{ClientPolicy, Credentials};
+use transport::sasl::{ClientBackend, ClientPolicy, Credentials};
 use transport::tls::TlsClient;
 
 /// Everything about a connection but where it goes.
@@ -40,6 +41,8 @@ pub struct Login {
     pub credentials: Credentials,
     /// Which mechanisms may be used. EXTERNAL is only tried under TLS, whatever this says.
     pub policy: ClientPolicy,
+    /// Other mechanisms than those of `transport`; then the credentials and the policy here say nothing.
+    pub backend: Option<Arc<dyn ClientBackend>>,
 }
 
 impl Login {
@@ -48,6 +51,7 @@ impl Login {
         Self {
             credentials: Credentials::new(name, password),
             policy: ClientPolicy::password(),
+            backend: None,
         }
     }
 }

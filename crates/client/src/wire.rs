@@ -1,6 +1,7 @@
 //! The socket of a client: commands out, responses in, both at once.
 
 use std::future::poll_fn;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -11,6 +12,7 @@ use tokio::io::AsyncWrite;
 use tokio::time::timeout;
 use tokio_util::io::{poll_read_buf, poll_write_buf};
 use transport::Stream;
+use transport::sasl::SecurityLayer;
 
 use crate::error::Error;
 
@@ -42,6 +44,15 @@ impl Wire {
     /// layer.
     pub(crate) fn into_stream(self) -> (Stream, ResponseLimits) {
         (self.stream, self.limits)
+    }
+
+    /// Puts a security layer over the stream from here. What was read before came through it already.
+    /// Tags go on counting.
+    pub(crate) fn secure(self, layer: Box<dyn SecurityLayer>) -> io::Result<Self> {
+        Ok(Self {
+            commands: self.commands,
+            ..Self::new(self.stream.secure(layer, &self.input)?, self.limits)
+        })
     }
 
     pub(crate) fn stream(&self) -> &Stream {

@@ -132,6 +132,7 @@ fn login(settings: &Settings) -> anyhow::Result<Login> {
     Ok(Login {
         credentials,
         policy,
+        backend: None,
     })
 }
 

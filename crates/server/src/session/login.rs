@@ -7,7 +7,7 @@ use proto::session::SaslAnswer;
 use store::Origin;
 use tokio::time::sleep;
 use tracing::{Span, info};
-use transport::sasl::{AuthFailure, Exchange as Mechanism, FailureReason, SaslStep};
+use transport::sasl::{AuthFailure, Exchange as Mechanism, FailureReason, SaslStep, SecurityLayer};
 
 use super::{End, Session};
 use crate::role::Asker;
@@ -78,9 +78,12 @@ impl Session {
                 self.protocol.expect_sasl_answer();
                 Ok(())
             }
-            SaslStep::Done { identity } => {
+            SaslStep::Done { identity, layer } => {
                 self.logged_in(&exchange.tag, identity.into());
-                Ok(())
+                match layer {
+                    Some(layer) => self.secure(layer).await,
+                    None => Ok(()),
+                }
             }
             SaslStep::Failed(failure) => self.login_failed(&exchange.tag, &failure).await,
         }
@@ -97,6 +100,16 @@ impl Session {
         self.registered.set(SessionState::LoggedIn { identity });
         self.protocol.authenticated();
         encode::ok(self.wire.tail(), tag, "Authenticated");
+    }
+
+    /// From behind the line with OK, everything goes through the mechanism's security layer.
+    async fn secure(&mut self, layer: Box<dyn SecurityLayer>) -> Result<(), End> {
+        self.wire.flush().await?;
+        let received = self.protocol.take_buffer();
+        self.wire
+            .upgrade(async |stream| stream.secure(layer, &received))
+            .await?;
+        Ok(())
     }
 
     /// Pauses, then says NO; the connection stays open for a few more tries, as with Cyrus.

@@ -1,6 +1,7 @@
 //! SASL as the client: the best mechanism of a banner, and its messages.
 
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use ring::pbkdf2;
@@ -16,7 +17,7 @@ use rsasl::property::{AuthId, AuthzId, Password};
 use stringprep::saslprep;
 use thiserror::Error;
 
-use super::{MESSAGE_BYTES_MAX, guard};
+use super::{MESSAGE_BYTES_MAX, Security, SecurityLayer, guard};
 use crate::Secret;
 use crate::scram::ScramHash;
 
@@ -104,6 +105,62 @@ pub enum ClientSaslError {
     /// The server does not know the password itself: it is not the server.
     #[error("server did not prove that it knows the password")]
     ServerUnproven,
+    /// The system's SASL library refuses.
+    #[error("SASL library: {text}")]
+    Library {
+        /// What it says.
+        text: String,
+    },
+}
+
+/// A client's step that may have to wait.
+pub type ClientFuture<'a, T> =
+    Pin<Box<dyn Future<Output = Result<T, ClientSaslError>> + Send + 'a>>;
+
+/// A set of mechanisms for a client, with the credentials that they use.
+pub trait ClientBackend: fmt::Debug + Send + Sync {
+    /// Begins with the best mechanism among those `offered`, which may be none. `host` is the server's
+    /// name as it was configured.
+    fn begin<'a>(
+        &'a self,
+        offered: &'a [String],
+        host: &'a str,
+        security: Security,
+    ) -> ClientFuture<'a, Box<dyn ClientBackendExchange>>;
+}
+
+/// One log-in of a [`ClientBackend`].
+pub trait ClientBackendExchange: Send {
+    /// The mechanism in use.
+    fn mechanism(&self) -> &str;
+
+    /// The message that goes with AUTHENTICATE; `None`: the server speaks first. To be asked once.
+    fn initial_response(&mut self) -> Result<Option<Vec<u8>>, ClientSaslError>;
+
+    /// The answer to a challenge; empty after the server's last message.
+    fn answer<'a>(&'a mut self, challenge: &'a [u8]) -> ClientFuture<'a, Vec<u8>>;
+
+    /// After the server's OK: whether it may be believed, and what lies over the connection from behind
+    /// the line that says so.
+    fn finish(self: Box<Self>) -> Result<Option<Box<dyn SecurityLayer>>, ClientSaslError>;
+}
+
+impl ClientBackendExchange for ClientExchange {
+    fn mechanism(&self) -> &str {
+        self.mechanism
+    }
+
+    fn initial_response(&mut self) -> Result<Option<Vec<u8>>, ClientSaslError> {
+        Self::initial_response(self).map(Some)
+    }
+
+    fn answer<'a>(&'a mut self, challenge: &'a [u8]) -> ClientFuture<'a, Vec<u8>> {
+        Box::pin(async move { Self::answer(self, challenge) })
+    }
+
+    fn finish(self: Box<Self>) -> Result<Option<Box<dyn SecurityLayer>>, ClientSaslError> {
+        self.confirm().map(|()| None)
+    }
 }
 
 /// One log-in, without input or output: messages in, messages out, all of them raw octets.

@@ -12,12 +12,16 @@ mod native;
 mod pool;
 
 use std::fmt;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use thiserror::Error;
 
-pub use self::client::{ClientExchange, ClientPolicy, ClientSaslError, Credentials};
+pub use self::client::{
+    ClientBackend, ClientBackendExchange, ClientExchange, ClientFuture, ClientPolicy,
+    ClientSaslError, Credentials,
+};
 pub use self::native::AuthConfig;
 use crate::Stream;
 
@@ -30,6 +34,8 @@ pub const MESSAGE_BYTES_MAX: usize = 16 * 1024;
 pub struct Security {
     /// TLS is on.
     pub tls: bool,
+    /// Strength of TLS in bits, as SASL counts layers; 0 without.
+    pub tls_bits: u32,
     /// Common name of the client's verified certificate.
     pub external: Option<String>,
 }
@@ -39,6 +45,7 @@ impl Security {
     pub fn of(stream: &Stream) -> Self {
         Self {
             tls: stream.is_tls(),
+            tls_bits: stream.tls_bits(),
             external: stream.client_identity(),
         }
     }
@@ -53,9 +60,25 @@ pub enum SaslStep {
     Done {
         /// Its authentication identity, one of the admins.
         identity: String,
+        /// What lies over the connection from here, both ways: from behind the line that says OK.
+        layer: Option<Box<dyn SecurityLayer>>,
     },
     /// The exchange is over. Whatever the reason, the client is told the same.
     Failed(AuthFailure),
+}
+
+/// What a mechanism puts over a connection after its log-in (RFC 4422 section 3.7): integrity, or
+/// integrity and encryption.
+pub trait SecurityLayer: fmt::Debug + Send + Sync {
+    /// Octets that [`seal`](Self::seal) takes at once, at least 1.
+    fn plain_bytes_max(&self) -> usize;
+
+    /// Appends to `wire` what is to be sent for `plain`.
+    fn seal(&mut self, plain: &[u8], wire: &mut Vec<u8>) -> io::Result<()>;
+
+    /// Takes the next octets that came, and appends to `plain` what is complete by them. After an
+    /// error nothing that comes can be trusted.
+    fn open(&mut self, wire: &[u8], plain: &mut Vec<u8>) -> io::Result<()>;
 }
 
 /// A log-in that failed, for the log alone.
@@ -101,6 +124,9 @@ pub enum FailureReason {
     /// Too many passwords are being verified at this moment.
     #[error("too many log-ins at once")]
     Busy,
+    /// What would have to verify the password, saslauthd for one, does not answer as it should.
+    #[error("the password cannot be verified now")]
+    Unavailable,
     /// A message after the end, or a last answer that is not empty.
     #[error("message out of turn")]
     OutOfTurn,

@@ -1,6 +1,8 @@
 //! One connection, whatever lies between us and the wire.
 
 mod deflate;
+mod layered;
+mod lower;
 mod socket;
 
 use std::io;
@@ -15,17 +17,21 @@ use tokio::time::timeout;
 use tokio_rustls::TlsStream;
 
 use self::deflate::Deflate;
+use self::layered::Layered;
+use self::lower::Lower;
 use self::socket::Socket;
+use crate::sasl::SecurityLayer;
 use crate::tls::{HANDSHAKE_TIME_MAX, TlsClient, TlsError, TlsServer};
 
-/// A connection: TCP, with TLS after STARTTLS, with DEFLATE after COMPRESS.
+/// A connection: TCP, with TLS after STARTTLS, with the layer of a SASL mechanism after a log-in that
+/// agreed on one, with DEFLATE after COMPRESS.
 ///
 /// Upgrades take the stream and give it back, so nothing can be written to a layer that another
 /// one already covers. Reads and writes are cancel-safe, and the halves of [`tokio::io::split`]
 /// work in either order: neither direction waits for the other. Written octets may stay in a layer
 /// until a flush.
 pub struct Stream {
-    socket: Socket,
+    lower: Lower,
     deflate: Option<Box<Deflate>>,
     client_identity: Option<Arc<str>>,
     is_shut: bool,
@@ -36,7 +42,7 @@ impl Stream {
     /// two minutes.
     pub fn from_tcp(tcp: TcpStream) -> Self {
         Self {
-            socket: Socket::tuned(tcp),
+            lower: Lower::new(Socket::tuned(tcp)),
             deflate: None,
             client_identity: None,
             is_shut: false,
@@ -74,9 +80,31 @@ impl Stream {
         self
     }
 
+    /// The security layer of a SASL mechanism, below DEFLATE and above TLS as with Cyrus; everything
+    /// written before must have been flushed. `received` is what has been read of this stream and came
+    /// after the log-in: it belongs to the layer. With DEFLATE on there can't be any, since it would
+    /// have been inflated already.
+    pub fn secure(mut self, layer: Box<dyn SecurityLayer>, received: &[u8]) -> io::Result<Self> {
+        if self.lower.layer.is_some() || (self.deflate.is_some() && !received.is_empty()) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        self.lower.layer = Some(Box::new(Layered::new(layer, received)?));
+        Ok(self)
+    }
+
+    /// Whether a SASL mechanism's security layer is on.
+    pub fn is_secured(&self) -> bool {
+        self.lower.layer.is_some()
+    }
+
+    /// Strength of TLS in bits of its cipher's key, as SASL counts security layers; 0 without TLS.
+    pub fn tls_bits(&self) -> u32 {
+        self.lower.socket.tls_bits()
+    }
+
     /// Whether TLS is on.
     pub fn is_tls(&self) -> bool {
-        matches!(self.socket, Socket::Tls(_))
+        matches!(self.lower.socket, Socket::Tls(_))
     }
 
     /// Whether DEFLATE is on.
@@ -91,17 +119,17 @@ impl Stream {
 
     /// Address of the other end.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.tcp().peer_addr()
+        self.lower.socket.tcp().peer_addr()
     }
 
     /// Address of this end.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.tcp().local_addr()
+        self.lower.socket.tcp().local_addr()
     }
 
     fn over_tls(tls: TlsStream<TcpStream>, client_identity: Option<Arc<str>>) -> Self {
         Self {
-            socket: Socket::Tls(Box::new(tls)),
+            lower: Lower::new(Socket::Tls(Box::new(tls))),
             deflate: None,
             client_identity,
             is_shut: false,
@@ -109,10 +137,10 @@ impl Stream {
     }
 
     fn into_plain_tcp(self) -> Result<TcpStream, TlsError> {
-        if self.deflate.is_some() {
+        if self.deflate.is_some() || self.lower.layer.is_some() {
             return Err(TlsError::AfterCompression);
         }
-        match self.socket {
+        match self.lower.socket {
             Socket::Tcp(tcp) => Ok(tcp),
             Socket::Tls(_) => Err(TlsError::AlreadyOn),
         }
@@ -127,8 +155,8 @@ impl AsyncRead for Stream {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         match &mut this.deflate {
-            Some(deflate) => deflate.poll_read(&mut this.socket, cx, buf),
-            None => Pin::new(&mut this.socket).poll_read(cx, buf),
+            Some(deflate) => deflate.poll_read(&mut this.lower, cx, buf),
+            None => Pin::new(&mut this.lower).poll_read(cx, buf),
         }
     }
 }
@@ -144,17 +172,17 @@ impl AsyncWrite for Stream {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
         match &mut this.deflate {
-            Some(deflate) => deflate.poll_write(&mut this.socket, cx, buf),
-            None => Pin::new(&mut this.socket).poll_write(cx, buf),
+            Some(deflate) => deflate.poll_write(&mut this.lower, cx, buf),
+            None => Pin::new(&mut this.lower).poll_write(cx, buf),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if let Some(deflate) = &mut this.deflate {
-            ready!(deflate.poll_flush(&mut this.socket, cx))?;
+            ready!(deflate.poll_flush(&mut this.lower, cx))?;
         }
-        Pin::new(&mut this.socket).poll_flush(cx)
+        Pin::new(&mut this.lower).poll_flush(cx)
     }
 
     /// Flushes, then closes the sending direction of every layer. The DEFLATE stream is not ended
@@ -163,8 +191,8 @@ impl AsyncWrite for Stream {
         let this = self.get_mut();
         this.is_shut = true;
         if let Some(deflate) = &mut this.deflate {
-            ready!(deflate.poll_flush(&mut this.socket, cx))?;
+            ready!(deflate.poll_flush(&mut this.lower, cx))?;
         }
-        Pin::new(&mut this.socket).poll_shutdown(cx)
+        Pin::new(&mut this.lower).poll_shutdown(cx)
     }
 }

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use rustls::CipherSuite;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -41,6 +42,22 @@ impl Socket {
             debug!(cause = %error, "cannot set options of a connection");
         }
         Self::Tcp(tcp)
+    }
+
+    /// Bits of the cipher's key; 0 in clear.
+    pub(super) fn tls_bits(&self) -> u32 {
+        let Self::Tls(tls) = self else { return 0 };
+        let suite = tls.get_ref().1.negotiated_cipher_suite();
+        match suite.map(|suite| suite.suite()) {
+            Some(
+                CipherSuite::TLS13_AES_128_GCM_SHA256
+                | CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256
+                | CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+            ) => 128,
+            // AES-256 and ChaCha20, the only others that rustls has.
+            Some(_) => 256,
+            None => 0,
+        }
     }
 
     /// The TCP connection underneath.

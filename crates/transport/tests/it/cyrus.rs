@@ -105,7 +105,7 @@ impl Peer<'_> {
                         .await;
                     input = Some(self.line().await.unwrap());
                 }
-                SaslStep::Done { identity } => {
+                SaslStep::Done { identity, .. } => {
                     self.log.push(format!("{mechanism} {identity}"));
                     return self.send(&format!("{tag} OK \"Authenticated\"\r\n")).await;
                 }

@@ -54,6 +54,7 @@ fn clear() -> Security {
 fn under_tls(external: Option<&str>) -> Security {
     Security {
         tls: true,
+        tls_bits: 256,
         external: external.map(str::to_owned),
     }
 }
@@ -69,7 +70,7 @@ async fn talk(server: &Authenticator, client: &mut ClientExchange) -> Result<Str
     loop {
         match exchange.step(Some(&message)).await {
             SaslStep::Challenge(challenge) => message = client.answer(&challenge).unwrap(),
-            SaslStep::Done { identity } => {
+            SaslStep::Done { identity, .. } => {
                 client.confirm().unwrap();
                 return Ok(identity);
             }
@@ -213,7 +214,7 @@ async fn external() {
     let start = |name| server.start(b"EXTERNAL", &under_tls(Some(name))).unwrap();
     for answer in [b"".as_slice(), b"mupd", b"someone"] {
         let step = start("mupd").step(Some(answer)).await;
-        assert!(matches!(step, SaslStep::Done { identity } if identity == "mupd"));
+        assert!(matches!(step, SaslStep::Done { identity, .. } if identity == "mupd"));
     }
     let mut exchange = start("mupd");
     assert_eq!(challenge(exchange.step(None).await), "");
@@ -234,7 +235,7 @@ async fn no_initial_response_gets_an_empty_challenge() {
     let mut plain = server.start(b"PLAIN", &clear()).unwrap();
     assert_eq!(challenge(plain.step(None).await), "");
     let step = plain.step(Some(b"\0mupd\0secret")).await;
-    assert!(matches!(step, SaslStep::Done { identity } if identity == "mupd"));
+    assert!(matches!(step, SaslStep::Done { identity, .. } if identity == "mupd"));
     let mut scram = server.start(b"SCRAM-SHA-256", &clear()).unwrap();
     assert_eq!(challenge(scram.step(None).await), "");
     let first = challenge(scram.step(Some(b"n,,n=mupd,r=fixedclientnonce")).await);

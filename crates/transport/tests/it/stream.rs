@@ -1,11 +1,13 @@
 //! The layers of a stream, alone and stacked, over real sockets.
 
+use std::io;
 use std::process::{Command, Stdio};
 
 use crate::common::{Authority, pair};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, split};
 use tokio::net::TcpListener;
 use transport::Stream;
+use transport::sasl::SecurityLayer;
 use transport::tls::{TlsClient, TlsClientConfig, TlsServer, TlsServerConfig};
 
 async fn tls_pair() -> (Stream, Stream) {
@@ -53,7 +55,7 @@ async fn both_ways(near: Stream, far: Stream) {
             writer.shutdown().await.unwrap();
             assert_eq!(reader.read(&mut [0; 16]).await.unwrap(), 0);
             let late = writer.write_all(b"late").await;
-            assert_eq!(late.unwrap_err().kind(), std::io::ErrorKind::BrokenPipe);
+            assert_eq!(late.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
         }
     };
     tokio::join!(
@@ -177,7 +179,7 @@ async fn what_is_not_deflate_is_an_error() {
     near.write_all(b"N01 NOOP\r\n").await.unwrap();
     near.write_all(&[0xff; 100]).await.unwrap();
     let error = far.compress().read(&mut [0; 100]).await.unwrap_err();
-    assert_eq!(error.kind(), std::io::ErrorKind::InvalidData);
+    assert_eq!(error.kind(), io::ErrorKind::InvalidData);
 }
 
 #[tokio::test]
@@ -255,4 +257,111 @@ async fn sockets_are_tuned() {
     assert!(raw.keepalive().unwrap());
     assert_eq!(stream.peer_addr().unwrap(), peer);
     assert_eq!(stream.local_addr().unwrap(), local);
+}
+
+/// A layer in the shape of DIGEST-MD5's: packets with their length before them, each octet turned.
+#[derive(Debug, Default)]
+struct Turned {
+    packet: Vec<u8>,
+}
+
+const TURNED_BYTES_MAX: usize = 1_000;
+
+impl SecurityLayer for Turned {
+    fn plain_bytes_max(&self) -> usize {
+        TURNED_BYTES_MAX
+    }
+
+    fn seal(&mut self, plain: &[u8], wire: &mut Vec<u8>) -> io::Result<()> {
+        wire.extend_from_slice(&u32::try_from(plain.len()).unwrap().to_be_bytes());
+        wire.extend(plain.iter().map(|octet| !octet));
+        Ok(())
+    }
+
+    fn open(&mut self, wire: &[u8], plain: &mut Vec<u8>) -> io::Result<()> {
+        self.packet.extend_from_slice(wire);
+        while let Some((length, rest)) = self.packet.split_first_chunk() {
+            let length = usize::try_from(u32::from_be_bytes(*length)).unwrap();
+            if length > TURNED_BYTES_MAX {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
+            let Some((packet, rest)) = rest.split_at_checked(length) else {
+                break;
+            };
+            plain.extend(packet.iter().map(|octet| !octet));
+            self.packet = rest.to_vec();
+        }
+        Ok(())
+    }
+}
+
+fn turned(stream: Stream) -> Stream {
+    stream.secure(Box::<Turned>::default(), b"").unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_security_layer_between_tls_and_deflate() {
+    let (near, far) = pair().await;
+    both_ways(turned(near), turned(far)).await;
+    let (near, far) = tls_pair().await;
+    both_ways(turned(near).compress(), turned(far).compress()).await;
+    // DEFLATE before the log-in.
+    let (near, far) = pair().await;
+    both_ways(turned(near.compress()), turned(far.compress())).await;
+}
+
+#[tokio::test]
+async fn the_layer_is_next_to_the_wire() {
+    let (near, mut far) = pair().await;
+    let mut near = turned(near.compress());
+    near.write_all(b"text").await.unwrap();
+    near.flush().await.unwrap();
+    let mut length = [0; 4];
+    far.read_exact(&mut length).await.unwrap();
+    let length = usize::try_from(u32::from_be_bytes(length)).unwrap();
+    let mut packet = vec![0; length];
+    far.read_exact(&mut packet).await.unwrap();
+    let compressed: Vec<u8> = packet.iter().map(|octet| !octet).collect();
+    let mut plain = [0; 4];
+    let mut engine = flate2::Decompress::new(false);
+    engine
+        .decompress(&compressed, &mut plain, flate2::FlushDecompress::Sync)
+        .unwrap();
+    assert_eq!(&plain, b"text");
+}
+
+#[tokio::test]
+async fn what_came_before_the_switch_belongs_to_the_layer() {
+    let (near, mut far) = pair().await;
+    let mut sealed = Vec::new();
+    Turned::default().seal(b"early", &mut sealed).unwrap();
+    let (early, late) = sealed.split_at(6);
+    let mut near = near.secure(Box::<Turned>::default(), early).unwrap();
+    far.write_all(late).await.unwrap();
+    let mut plain = [0; 5];
+    near.read_exact(&mut plain).await.unwrap();
+    assert_eq!(&plain, b"early");
+    assert!(near.secure(Box::<Turned>::default(), b"").is_err(), "twice");
+    assert!(
+        far.compress()
+            .secure(Box::<Turned>::default(), b"x")
+            .is_err(),
+        "inflated already"
+    );
+}
+
+#[tokio::test]
+async fn a_packet_that_the_layer_refuses_ends_the_stream() {
+    let (near, mut far) = pair().await;
+    let mut near = turned(near);
+    let mut sealed = Vec::new();
+    Turned::default().seal(b"fine", &mut sealed).unwrap();
+    sealed.extend_from_slice(&u32::MAX.to_be_bytes());
+    far.write_all(&sealed).await.unwrap();
+    let mut all = Vec::new();
+    let error = near.read_to_end(&mut all).await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+    far.write_all(&sealed).await.unwrap();
+    let error = near.read(&mut [0; 16]).await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::InvalidData, "for ever");
 }

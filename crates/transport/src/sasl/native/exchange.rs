@@ -88,7 +88,7 @@ impl NativeExchange {
                 }
                 self.feed(running, message).await
             }
-            (State::Proven(identity), Some([])) => Ok(SaslStep::Done { identity }),
+            (State::Proven(identity), Some([])) => Ok(done(identity)),
             (State::Proven(identity), _) => Err(FailureReason::OutOfTurn.of(identity)),
             (State::Asked | State::Running(_) | State::Ended, _) => {
                 Err(FailureReason::OutOfTurn.unnamed())
@@ -153,7 +153,7 @@ impl NativeExchange {
                     .take()
                     .ok_or_else(|| FailureReason::MechanismNotOffered.unnamed())?;
                 let identity = self.shared.admit(identity)?;
-                Ok(SaslStep::Done { identity })
+                Ok(done(identity))
             }
         }
     }
@@ -168,7 +168,15 @@ impl NativeExchange {
             .await
             .map_err(|reason| reason.of(claim.user.as_str()))?;
         let identity = self.shared.admit(claim.user)?;
-        Ok(SaslStep::Done { identity })
+        Ok(done(identity))
+    }
+}
+
+/// None of the mechanisms here has a security layer.
+fn done(identity: String) -> SaslStep {
+    SaslStep::Done {
+        identity,
+        layer: None,
     }
 }
 
