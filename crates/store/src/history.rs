@@ -101,6 +101,20 @@ impl History {
         self.groups.insert(last, Arc::new(Notes { notes, bytes }));
     }
 
+    /// The changes of `older` and behind them these, if they adjoin; else these.
+    pub(crate) fn behind(&self, older: &Self) -> Self {
+        if older.end() != self.start {
+            return self.clone();
+        }
+        let mut both = older.clone();
+        both.changes += self.changes;
+        both.bytes += self.bytes;
+        for (last, notes) in &self.groups {
+            both.groups.insert(*last, Arc::clone(notes));
+        }
+        both
+    }
+
     /// Drops the oldest changes until the bounds hold. Those after `held` stay until they exceed the
     /// bounds `hard_cap_factor` times.
     pub(crate) fn cut(&mut self, bounds: &Bounds, held: impl FnOnce() -> Option<Sequence>) {

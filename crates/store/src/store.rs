@@ -1,25 +1,25 @@
 //! The handle that everybody holds.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use arc_swap::ArcSwap;
 use proto::Refusal;
 use tokio::sync::{mpsc, oneshot, watch};
-use tracing::error;
+use tracing::{debug, error, warn};
 
 use crate::draft::Judge;
 use crate::error::{EditError, OpenError};
 use crate::feed::{Feed, Feeds};
 use crate::file::FileSystem;
-use crate::recover::{self, OpenReport, Recovered};
+use crate::recover::{self, Backlog, Finding, OpenReport, Recovered};
 use crate::rules::{Answer, Batch, Rules};
 use crate::snapshot::Snapshotter;
 use crate::writer::{Command, Job, Parts, Writer};
-use crate::{Origin, Sequence, StoreConfig, Version};
+use crate::{History, Origin, Sequence, StoreConfig, Version};
 
 /// What can be done with the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,17 +45,50 @@ pub(crate) struct Shared {
     pub(crate) snapshot_at: AtomicU64,
     /// Length of the last snapshot.
     pub(crate) snapshot_len: AtomicU64,
+    pub(crate) backlog: Progress,
+}
+
+/// How far the history from before the start has been read.
+pub(crate) struct Progress {
+    read: watch::Sender<bool>,
+    given_up: AtomicBool,
+    findings: Mutex<Vec<Finding>>,
+}
+
+impl Progress {
+    fn new(nothing_to_read: bool) -> Self {
+        Self {
+            read: watch::Sender::new(nothing_to_read),
+            given_up: AtomicBool::new(false),
+            findings: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn is_read(&self) -> bool {
+        *self.read.borrow()
+    }
+
+    pub(crate) fn end(&self, findings: Vec<Finding>) {
+        *self.findings.lock().unwrap_or_else(PoisonError::into_inner) = findings;
+        self.read.send_replace(true);
+    }
 }
 
 impl Shared {
-    fn new(version: Version, watch: watch::Receiver<Sequence>, replayed_bytes: u64) -> Self {
+    fn new(
+        version: Version,
+        watch: watch::Receiver<Sequence>,
+        report: &OpenReport,
+        backlog: bool,
+    ) -> Self {
         Self {
+            backlog: Progress::new(!backlog),
             watch,
             ended: watch::Sender::new(false),
             current: ArcSwap::from_pointee(version),
             feeds: Arc::default(),
             health: AtomicU8::new(0),
-            log_bytes: AtomicU64::new(replayed_bytes),
+            log_bytes: AtomicU64::new(report.replayed_bytes),
             snapshot_at: AtomicU64::new(0),
             snapshot_len: AtomicU64::new(0),
         }
@@ -122,11 +155,25 @@ pub struct Stepped {
     pub snapshotter: Snapshotter,
     /// What was found at the start.
     pub report: OpenReport,
+    backlog: Option<Backlog>,
+}
+
+impl Stepped {
+    /// Reads the history from before the start, and has the writer take it. What it finds is added to
+    /// the report. A second time does nothing.
+    pub fn read_history(&mut self) {
+        let read = self.backlog.take().and_then(|b| b.read(|| false));
+        if let Some(older) = read {
+            self.report.findings.extend(older.findings.iter().cloned());
+            self.writer.take_history(older);
+        }
+    }
 }
 
 impl Store {
     /// Opens the store in a directory, or creates one there: takes its lock, recovers the list and
-    /// starts a thread for the writer and one for snapshots.
+    /// starts a thread for the writer and one for snapshots. The list is complete then; the history
+    /// from before is still being read ([`Store::history_complete`]).
     pub fn open(
         fs: impl FileSystem,
         dir: &Path,
@@ -139,6 +186,7 @@ impl Store {
             writer,
             snapshotter,
             report,
+            backlog,
         } = parts;
         let io = |source| OpenError::Io {
             what: "can't start threads for",
@@ -149,10 +197,18 @@ impl Store {
         let snapshots = snapshots
             .spawn(move || snapshotter.run(&wakes))
             .map_err(io)?;
+        let history = backlog.map(|backlog| {
+            let queue = store.queue.downgrade();
+            let shared = Arc::clone(&store.shared);
+            let thread = thread::Builder::new().name("store-history".into());
+            thread.spawn(move || read_history(&backlog, &shared, &queue))
+        });
+        let history = history.transpose().map_err(io)?;
+        let helpers = [Some(snapshots), history];
         let thread = thread::Builder::new().name("store-writer".into());
         let shared = Arc::clone(&store.shared);
         thread
-            .spawn(move || run(writer, snapshots, &shared))
+            .spawn(move || run(writer, helpers, &shared))
             .map_err(io)?;
         Ok((store, report))
     }
@@ -175,6 +231,19 @@ impl Store {
     /// Tells the sequence of each version as it is published.
     pub fn watch(&self) -> watch::Receiver<Sequence> {
         self.shared.watch.clone()
+    }
+
+    /// Becomes true once the versions hold the history from before the start, as far as it is kept
+    /// and can be read. Until then it begins at the start: feeds that need more find that they fell
+    /// behind, so who resumes from somewhere may wait here for a while.
+    pub fn history_complete(&self) -> watch::Receiver<bool> {
+        self.shared.backlog.read.subscribe()
+    }
+
+    /// What was not as it should be in the history from before the start.
+    pub fn history_findings(&self) -> Vec<Finding> {
+        let findings = self.shared.backlog.findings.lock();
+        findings.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether the log can be written.
@@ -254,11 +323,12 @@ fn prepare(
         digester,
         interner,
         snapshots,
+        backlog,
         report,
     } = recover::open(&fs, dir, &config)?;
     let sequences = watch::Sender::new(version.sequence);
     let watch = sequences.subscribe();
-    let shared = Arc::new(Shared::new(version, watch, report.replayed_bytes));
+    let shared = Arc::new(Shared::new(version, watch, &report, backlog.is_some()));
     let (sender, queue) = mpsc::channel(config.queue_batches_max.max(1));
     let (wake, wakes) = sync_channel(1);
     let snapshotter = Snapshotter::new(
@@ -291,18 +361,38 @@ fn prepare(
         writer,
         snapshotter,
         report,
+        backlog,
     };
     Ok((stepped, wakes))
 }
 
+/// The thread that reads what only feeds need.
+fn read_history(backlog: &Backlog, shared: &Shared, queue: &mpsc::WeakSender<Command>) {
+    let read = backlog.read(|| shared.backlog.given_up.load(Ordering::Relaxed));
+    let (Some(older), Some(queue)) = (read, queue.upgrade()) else {
+        return;
+    };
+    for finding in &older.findings {
+        warn!(%finding, "store's history is not as it should be");
+    }
+    let changes = older.history.as_ref().map_or(0, History::len);
+    debug!(changes, "history from before the start has been read");
+    // A writer that has ended needs no history.
+    drop(queue.blocking_send(Command::History(older)));
+}
+
 /// The writer's thread. A writer that fails in a way nobody foresaw must not leave a process behind
 /// that looks alive: its panic ends the process.
-fn run(mut writer: Writer, snapshots: thread::JoinHandle<()>, shared: &Shared) {
+fn run(mut writer: Writer, helpers: [Option<thread::JoinHandle<()>>; 2], shared: &Shared) {
     let guard = AbortOnPanic;
     writer.run();
+    shared.backlog.given_up.store(true, Ordering::Relaxed);
     let lock = writer.into_lock();
-    if snapshots.join().is_err() {
-        error!("the store's snapshot thread has panicked");
+    for helper in helpers.into_iter().flatten() {
+        let name = helper.thread().name().unwrap_or_default().to_owned();
+        if helper.join().is_err() {
+            error!(name, "a thread of the store has panicked");
+        }
     }
     drop(lock);
     std::mem::forget(guard);

@@ -13,6 +13,7 @@ use crate::draft::{Draft, Judge};
 use crate::error::EditError;
 use crate::log::append::{Appender, Written};
 use crate::log::record::Stamp;
+use crate::recover::Older;
 use crate::rules::{Answer, Batch};
 use crate::store::{Health, Shared};
 use crate::{Origin, Sequence, StoreConfig, Version};
@@ -26,6 +27,8 @@ pub(crate) enum Command {
         origin: Origin,
         reply: oneshot::Sender<Result<Answer, EditError>>,
     },
+    /// The history from before the start has been read.
+    History(Older),
     /// A fork.
     NewEpoch {
         reply: oneshot::Sender<Result<Result<Arc<Version>, Refusal>, EditError>>,
@@ -183,6 +186,7 @@ impl Writer {
         let mut draft = Draft::new(&self.version);
         let mut waiting = Vec::new();
         let mut epochs = Vec::new();
+        let mut older = None;
         let mut next = Some(first);
         while let Some(command) = next {
             match command {
@@ -192,12 +196,16 @@ impl Writer {
                     waiting.push(Waiting::Forgotten { answer, reply });
                 }
                 Command::NewEpoch { reply } => epochs.push(reply),
+                Command::History(read) => older = Some(read),
                 Command::Stop => self.queue.close(),
             }
             let open = epochs.is_empty() && self.rest.is_none() && !self.is_full(&draft, began);
             next = open.then(|| self.queue.try_recv().ok()).flatten();
         }
         self.finish(draft, waiting);
+        if let Some(older) = older {
+            self.take_history(older);
+        }
         for reply in epochs {
             let answer = self.new_epoch();
             drop(reply.send(Ok(answer)));
@@ -279,10 +287,28 @@ impl Writer {
         }
     }
 
-    fn publish(&mut self, version: Version) {
+    /// Puts the history from before the start in front of that since.
+    pub(crate) fn take_history(&mut self, older: Older) {
+        if let Some(history) = older.history {
+            let mut version = Version::clone(&self.version);
+            version.history = version.history.behind(&history);
+            let bounds = self.config.history_bounds();
+            version
+                .history
+                .cut(&bounds, || self.shared.feeds.hindmost());
+            self.show(version);
+        }
+        self.shared.backlog.end(older.findings);
+    }
+
+    fn show(&mut self, version: Version) {
         self.version = Arc::new(version);
         self.shared.current.store(Arc::clone(&self.version));
         self.sequences.send_replace(self.version.sequence);
+    }
+
+    fn publish(&mut self, version: Version) {
+        self.show(version);
         if self.shared.set_health(Health::Writable) != Health::Writable {
             info!("log can be written again");
         }

@@ -2,6 +2,7 @@
 
 pub(crate) mod append;
 pub(crate) mod group;
+pub(crate) mod group_reader;
 mod read;
 pub(crate) mod record;
 pub(crate) mod scan;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::bytes::Reader;
-use crate::file::{FileSystem, Open, read_full};
+use crate::file::{File, FileSystem, Open, read_full};
 use crate::ids::FORKS_MAX;
 use crate::{Epoch, Fork, Lineage, Root, Sequence};
 
@@ -87,12 +87,17 @@ impl Header {
 /// Reads the header of a segment's file.
 pub(crate) fn read_header(fs: &dyn FileSystem, path: &Path) -> io::Result<Header> {
     let file = fs.open(path, Open::Read)?;
-    let mut octets = vec![0; HEADER_BYTES_MAX];
-    let filled = read_full(&*file, &mut octets, 0)?;
-    octets.truncate(filled);
-    let header = Header::decode(&octets);
+    let header = header_of(&*file)?;
     let (header, _) = header.map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
     Ok(header)
+}
+
+/// Reads the header of an open segment, and tells its length.
+pub(crate) fn header_of(file: &dyn File) -> io::Result<Result<(Header, usize), BadHeader>> {
+    let mut octets = vec![0; HEADER_BYTES_MAX];
+    let filled = read_full(file, &mut octets, 0)?;
+    octets.truncate(filled);
+    Ok(Header::decode(&octets))
 }
 
 /// Fills in the length and appends the checksum.

@@ -1,13 +1,14 @@
 //! What the log is replayed onto.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use crate::Version;
 use crate::error::OpenError;
-use crate::file::{Open, read_all};
+use crate::file::{Open, read_full};
 use crate::history::History;
 use crate::log::LogPosition;
-use crate::log::segment::{self, BadHeader, Header};
+use crate::log::segment::{self, BadHeader};
 use crate::recover::replay::{Recovery, Segment, damaged, octets};
 use crate::recover::{Finding, Found, io_error};
 use crate::snapshot;
@@ -107,7 +108,7 @@ impl Recovery<'_> {
             let what = "no snapshot is usable and there is no log";
             return Err(damaged(self.dir, 0, what));
         };
-        let first = self.segment(number)?;
+        let first = self.segment(number, u64::MAX)?;
         let header = first.header;
         if header.count != 0 || header.root.0 != 0 {
             let what = "no snapshot is usable, and the log does not reach back to an empty list";
@@ -115,7 +116,7 @@ impl Recovery<'_> {
         }
         let log = LogPosition {
             segment: number,
-            offset: octets(first.header_len),
+            offset: first.header_len,
         };
         Ok(Version {
             sequence: header.sequence,
@@ -125,21 +126,34 @@ impl Recovery<'_> {
         })
     }
 
-    pub(super) fn segment(&self, number: u64) -> Result<Segment, OpenError> {
+    /// The header of a segment, and its groups from an offset on.
+    pub(super) fn segment(&self, number: u64, from: u64) -> Result<Segment, OpenError> {
         let path = self.dir.join(segment::file_name(number));
         let file = self
             .fs
             .open(&path, Open::Read)
             .map_err(io_error("can't open", &path))?;
-        let content = read_all(&*file).map_err(io_error("can't read", &path))?;
-        match Header::decode(&content) {
+        let read = || {
+            let header = segment::header_of(&*file)?;
+            let header_len = header.as_ref().map_or(0, |(_, len)| octets(*len));
+            let len = file.len()?;
+            let begin = from.clamp(header_len, len.max(header_len));
+            let rest = usize::try_from(len.saturating_sub(begin));
+            let mut content = vec![0; rest.map_err(|_| ErrorKind::FileTooLarge)?];
+            let filled = read_full(&*file, &mut content, begin)?;
+            content.truncate(filled);
+            Ok((header, begin, content))
+        };
+        let (header, begin, content) = read().map_err(io_error("can't read", &path))?;
+        match header {
             Ok((header, _)) if header.number != number => {
                 Err(damaged(&path, 0, "segment has the name of another"))
             }
             Ok((header, header_len)) => Ok(Segment {
                 path,
                 header,
-                header_len,
+                header_len: octets(header_len),
+                begin,
                 content,
             }),
             Err(BadHeader::Format(found)) => Err(OpenError::Format { path, found }),

@@ -1,99 +1,215 @@
-//! The changes before the list, for feeds.
+//! The changes before the list, for feeds. A list is served without them; they are read beside it.
 
-use crate::Version;
-use crate::error::OpenError;
-use crate::history::{History, Note};
-use crate::log::scan::{Scan, Scanned};
-use crate::log::{Group, Record, What, segment};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use proto::{Acl, Location};
+
+use crate::file::{File, FileSystem, Open};
+use crate::history::{Bounds, History, Note};
+use crate::intern::{Intern, Interner};
+use crate::log::group_reader::{GroupReader, Read};
+use crate::log::segment::{self, BadHeader, Header};
+use crate::log::{Group, LogPosition, Record, What};
 use crate::recover::Finding;
-use crate::recover::replay::{Recovery, Segment, octets};
+use crate::{Sequence, StoreConfig, Version};
 
-impl Recovery<'_> {
-    /// What the segments tell of the time before a version.
-    pub(super) fn history_before(
-        &mut self,
+/// What is still to be read of a log whose list is in use: the changes before its snapshot.
+pub(crate) struct Backlog {
+    fs: Arc<dyn FileSystem>,
+    dir: PathBuf,
+    /// Numbers of the segments up to the place, lowest first.
+    segments: Vec<u64>,
+    /// Where it ends: the snapshot's place in the log,
+    place: LogPosition,
+    /// and its sequence.
+    end: Sequence,
+    changes_max: usize,
+    bounds: Bounds,
+}
+
+/// What a backlog has turned out to be.
+#[derive(Debug)]
+pub(crate) struct Older {
+    /// The changes; `None`: they don't reach up to the list.
+    pub(crate) history: Option<History>,
+    /// What was not as it should be.
+    pub(crate) findings: Vec<Finding>,
+}
+
+impl Backlog {
+    /// What a log tells of the time before a version; `None`: nothing.
+    pub(super) fn before(
         version: &Version,
+        fs: &Arc<dyn FileSystem>,
+        dir: &Path,
+        config: &StoreConfig,
         segments: &[u64],
-    ) -> Result<History, OpenError> {
-        let mut history = None;
-        let first = self.first_of_history(version, segments);
-        let wanted = first..=version.log.segment;
-        for &number in segments.iter().filter(|number| wanted.contains(number)) {
-            let segment = match self.segment(number) {
-                Err(OpenError::Damaged { path, offset, .. }) if number < version.log.segment => {
-                    self.report
-                        .findings
-                        .push(Finding::HistoryDamaged { path, offset });
-                    history = None;
-                    continue;
-                }
-                other => other?,
-            };
-            self.read_history(version, &segment, &mut history);
-        }
-        Ok(history
-            .filter(|history| history.end() == version.sequence)
-            .unwrap_or_else(|| History::starting_after(version.sequence)))
+    ) -> Option<Self> {
+        let place = version.log;
+        let up_to = segments.iter().filter(|&&number| number <= place.segment);
+        (config.history_changes_max > 0 && config.history_bytes_max > 0).then(|| Self {
+            fs: Arc::clone(fs),
+            dir: dir.to_owned(),
+            segments: up_to.copied().collect(),
+            place,
+            end: version.sequence,
+            changes_max: config.history_changes_max,
+            bounds: config.history_bounds(),
+        })
     }
 
-    /// The first segment with changes that the bounds of history leave room for.
-    fn first_of_history(&self, version: &Version, segments: &[u64]) -> u64 {
-        let room = u64::try_from(self.config.history_changes_max).unwrap_or(u64::MAX);
-        let wanted = version.sequence.0.saturating_sub(room);
-        let begins_before = |number: &&u64| {
-            let path = self.dir.join(segment::file_name(**number));
-            let header = segment::read_header(self.fs, &path);
-            header.is_ok_and(|header| header.sequence.0 <= wanted)
+    /// Reads it. `None`: `stop` has said so before the end.
+    pub(crate) fn read(&self, stop: impl Fn() -> bool) -> Option<Older> {
+        let mut reading = Reading {
+            backlog: self,
+            history: None,
+            interner: WithoutAcls::default(),
+            findings: Vec::new(),
         };
-        let mut older = segments
-            .iter()
-            .rev()
-            .filter(|&&number| number <= version.log.segment);
-        let first = older
-            .clone()
-            .find(begins_before)
-            .or_else(|| older.next_back());
-        first.copied().unwrap_or(version.log.segment)
-    }
-
-    fn read_history(
-        &mut self,
-        version: &Version,
-        segment: &Segment,
-        history: &mut Option<History>,
-    ) {
-        let end = if segment.header.number == version.log.segment {
-            version.log.offset
-        } else {
-            u64::MAX
-        };
-        let end = usize::try_from(end).unwrap_or(usize::MAX);
-        let content = segment.content.get(..end).unwrap_or(&segment.content);
-        let base = segment.header.sequence;
-        let continues = history.as_ref().is_some_and(|known| known.end() == base);
-        if !continues {
-            *history = Some(History::starting_after(base));
-        }
-        let bounds = self.config.history_bounds();
-        let mut scan = Scan::new(content, segment.header_len);
-        while let Some(scanned) = scan.next(&mut self.interner) {
-            match scanned {
-                Scanned::Group { group, .. } => {
-                    if let Some(history) = history {
-                        history.push(notes(&group));
-                        history.cut(&bounds, || None);
-                    }
-                }
-                Scanned::Bad { offset, .. } => {
-                    let path = segment.path.clone();
-                    let offset = octets(offset);
-                    self.report
-                        .findings
-                        .push(Finding::HistoryDamaged { path, offset });
-                    *history = None;
-                }
+        for number in self.wanted_segments() {
+            let path = self.dir.join(segment::file_name(number));
+            let read = reading.segment(&path, number, &stop);
+            if let Err(finding) = read {
+                reading.findings.push(finding);
+                reading.history = None;
+            }
+            if stop() {
+                return None;
             }
         }
+        let Reading {
+            history, findings, ..
+        } = reading;
+        Some(Older {
+            history: history.filter(|history| history.end() == self.end),
+            findings,
+        })
+    }
+
+    /// From the first segment with changes that the bounds of history leave room for.
+    fn wanted_segments(&self) -> impl Iterator<Item = u64> + use<'_> {
+        let room = u64::try_from(self.changes_max).unwrap_or(u64::MAX);
+        let wanted = self.end.0.saturating_sub(room);
+        let begins_before = |number: &u64| {
+            let path = self.dir.join(segment::file_name(*number));
+            let header = segment::read_header(&*self.fs, &path);
+            header.is_ok_and(|header| header.sequence.0 <= wanted)
+        };
+        let first = self.segments.iter().rposition(begins_before);
+        self.segments.iter().copied().skip(first.unwrap_or(0))
+    }
+}
+
+struct Reading<'a> {
+    backlog: &'a Backlog,
+    history: Option<History>,
+    interner: WithoutAcls,
+    findings: Vec<Finding>,
+}
+
+impl Reading<'_> {
+    fn segment(
+        &mut self,
+        path: &Path,
+        number: u64,
+        stop: &impl Fn() -> bool,
+    ) -> Result<(), Finding> {
+        let unreadable = |error: io::Error| Finding::HistoryUnreadable {
+            path: path.to_owned(),
+            what: error.to_string(),
+        };
+        let damaged = |offset| Finding::HistoryDamaged {
+            path: path.to_owned(),
+            offset,
+        };
+        let opened = self.backlog.fs.open(path, Open::Read);
+        let file = opened.map_err(unreadable)?;
+        let (header, header_len) = match segment::header_of(&*file).map_err(unreadable)? {
+            Ok(header) => header,
+            Err(BadHeader::Damaged) => return Err(damaged(0)),
+            Err(BadHeader::Format(found)) => {
+                return Err(Finding::HistoryUnreadable {
+                    path: path.to_owned(),
+                    what: format!("format {found} is not known"),
+                });
+            }
+        };
+        if header.number != number {
+            return Err(damaged(0));
+        }
+        self.groups(&*file, &header, header_len, stop)
+            .map_err(|bad| match bad {
+                Bad::Io(error) => unreadable(error),
+                Bad::Damaged { offset } => damaged(offset),
+            })
+    }
+
+    fn groups(
+        &mut self,
+        file: &dyn File,
+        header: &Header,
+        header_len: usize,
+        stop: &impl Fn() -> bool,
+    ) -> Result<(), Bad> {
+        let place = self.backlog.place;
+        let end = if header.number == place.segment {
+            place.offset
+        } else {
+            file.len()?
+        };
+        let begin = u64::try_from(header_len).unwrap_or(u64::MAX);
+        let known = self.history.take();
+        let continued = known.filter(|known| known.end() == header.sequence);
+        let mut history = continued.unwrap_or_else(|| History::starting_after(header.sequence));
+        let mut groups = GroupReader::new(file, begin, end);
+        while let Some(read) = groups.next(&mut self.interner)? {
+            match read {
+                Read::Group(group) => {
+                    history.push(notes(&group));
+                    history.cut(&self.backlog.bounds, || None);
+                }
+                Read::Bad { offset } => return Err(Bad::Damaged { offset }),
+            }
+            if stop() {
+                return Ok(());
+            }
+        }
+        self.history = Some(history);
+        Ok(())
+    }
+}
+
+/// Why a segment ends early.
+enum Bad {
+    Io(io::Error),
+    Damaged { offset: u64 },
+}
+
+impl From<io::Error> for Bad {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// History tells where a mailbox was, not who may do what with it.
+#[derive(Default)]
+struct WithoutAcls {
+    locations: Interner,
+    acl: Option<Acl>,
+}
+
+impl Intern for WithoutAcls {
+    fn location(&mut self, text: &[u8]) -> Option<Location> {
+        self.locations.location(text)
+    }
+
+    fn acl(&mut self, _: &[u8]) -> Option<Acl> {
+        if self.acl.is_none() {
+            self.acl = Acl::try_from(&b""[..]).ok();
+        }
+        self.acl.clone()
     }
 }
 
@@ -110,4 +226,12 @@ pub(super) fn notes(group: &Group) -> Vec<Note> {
         What::ConflictsForgotten => None,
     };
     group.records.iter().filter_map(note).collect()
+}
+
+impl std::fmt::Debug for Backlog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Backlog")
+            .field("place", &self.place)
+            .finish_non_exhaustive()
+    }
 }

@@ -18,6 +18,7 @@ use crate::log::segment;
 use crate::snapshot::{self, Kept};
 use crate::{Lineage, StoreConfig, Version};
 
+pub(crate) use history::{Backlog, Older};
 pub use report::{Finding, OpenReport};
 
 /// Name of the file whose lock says that a process has the directory.
@@ -31,6 +32,8 @@ pub(crate) struct Recovered {
     pub(crate) digester: Digester,
     pub(crate) interner: Interner,
     pub(crate) snapshots: Kept,
+    /// What feeds would like to know and the list can be served without.
+    pub(crate) backlog: Option<Backlog>,
     pub(crate) report: OpenReport,
 }
 
@@ -112,6 +115,7 @@ fn create(
         digester: Digester::new(&lineage),
         interner: Interner::default(),
         snapshots: Kept::default(),
+        backlog: None,
         report: OpenReport {
             created: true,
             ..OpenReport::default()

@@ -11,7 +11,8 @@ use crate::log::append::Appender;
 use crate::log::scan::{Scan, Scanned};
 use crate::log::segment::Header;
 use crate::log::{Group, LogPosition, What};
-use crate::recover::{Finding, Found, OpenReport, Recovered, history, io_error};
+use crate::recover::history::{self, Backlog};
+use crate::recover::{Finding, Found, OpenReport, Recovered, io_error};
 use crate::snapshot::Kept;
 use crate::{StoreConfig, Version};
 
@@ -32,7 +33,7 @@ pub(crate) fn recover(
         kept: Kept::default(),
     };
     let mut version = recovery.base(found)?;
-    version.history = recovery.history_before(&version, &found.segments)?;
+    let backlog = Backlog::before(&version, fs, dir, config, &found.segments);
     let mut digester = Digester::new(&version.lineage);
     let tail = recovery.replay(&mut version, &mut digester, &found.segments)?;
     let log = recovery.reopen(fs, &tail, version.log)?;
@@ -49,6 +50,7 @@ pub(crate) fn recover(
         digester,
         interner,
         snapshots: kept,
+        backlog,
         report,
     })
 }
@@ -67,7 +69,9 @@ pub(super) struct Recovery<'a> {
 pub(super) struct Segment {
     pub(super) path: PathBuf,
     pub(super) header: Header,
-    pub(super) header_len: usize,
+    pub(super) header_len: u64,
+    /// Where the content stands in the file, in octets.
+    pub(super) begin: u64,
     pub(super) content: Vec<u8>,
 }
 
@@ -94,7 +98,9 @@ impl Recovery<'_> {
         let mut newer = newer.into_iter().peekable();
         let mut tail = None;
         while let Some(number) = newer.next() {
-            let segment = self.segment(number)?;
+            let known = number == version.log.segment;
+            let from = if known { version.log.offset } else { 0 };
+            let segment = self.segment(number, from)?;
             if number != expected {
                 let what = format!("segment {expected}, which comes before it, is missing");
                 return Err(damaged(&segment.path, 0, &what));
@@ -102,7 +108,7 @@ impl Recovery<'_> {
             let is_last = newer.peek().is_none();
             let continues = Self::check_header(version, &segment)?;
             if !continues {
-                let empty = segment.content.len() == segment.header_len;
+                let empty = segment.content.is_empty();
                 if !(is_last && empty && tail.is_some()) {
                     let what = "segment does not continue the one before";
                     return Err(damaged(&segment.path, 0, what));
@@ -114,7 +120,7 @@ impl Recovery<'_> {
                 version.lineage = Arc::clone(&segment.header.lineage);
                 version.log = LogPosition {
                     segment: number,
-                    offset: octets(segment.header_len),
+                    offset: segment.header_len,
                 };
             }
             tail = Some(self.replay_segment(version, digester, &segment, is_last)?);
@@ -128,7 +134,7 @@ impl Recovery<'_> {
         let header = &segment.header;
         let lineage = &version.lineage;
         if header.number == version.log.segment {
-            if header.lineage != *lineage || octets(segment.content.len()) < version.log.offset {
+            if header.lineage != *lineage || segment.begin != version.log.offset {
                 let what = "segment is not the one that the snapshot continues in";
                 return Err(damaged(&segment.path, 0, what));
             }
@@ -165,14 +171,14 @@ impl Recovery<'_> {
             last_group: Vec::new(),
             cut: false,
         };
-        let start = usize::try_from(version.log.offset).unwrap_or(usize::MAX);
         let mut last = None;
-        let mut scan = Scan::new(&segment.content, start);
+        let place = |offset: usize| segment.begin + octets(offset);
+        let mut scan = Scan::new(&segment.content, 0);
         while let Some(scanned) = scan.next(&mut self.interner) {
             match scanned {
                 Scanned::Group { offset, len, group } => {
                     let applied = self.apply(version, digester, &group);
-                    applied.map_err(|what| damaged(path, octets(offset), what))?;
+                    applied.map_err(|what| damaged(path, place(offset), what))?;
                     version.log.offset += octets(len);
                     self.report.replayed_groups += 1;
                     self.report.replayed_bytes += octets(len);
@@ -184,12 +190,12 @@ impl Recovery<'_> {
                 } => {
                     if group_follows || !is_last {
                         let what = "no whole group here, but whole ones follow";
-                        return Err(damaged(path, octets(offset), what));
+                        return Err(damaged(path, place(offset), what));
                     }
                     tail.cut = true;
                     self.report.findings.push(Finding::CutOff {
                         path: path.clone(),
-                        offset: octets(offset),
+                        offset: place(offset),
                         bytes: octets(segment.content.len() - offset),
                     });
                 }

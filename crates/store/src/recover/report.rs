@@ -15,8 +15,9 @@ pub struct OpenReport {
     pub replayed_groups: u64,
     /// Their octets.
     pub replayed_bytes: u64,
-    /// What was not as it should be, for the log and the operator. The list is right all the same,
-    /// but after a [`Finding::CutOff`] it may lack acknowledged changes: the marker tells.
+    /// What was not as it should be, for the log and the operator; what reading the history finds
+    /// comes later ([`Store::history_findings`](crate::Store::history_findings)). The list is right
+    /// all the same, but after a [`Finding::CutOff`] it may lack acknowledged changes: the marker tells.
     pub findings: Vec<Finding>,
 }
 
@@ -54,6 +55,14 @@ pub enum Finding {
         path: PathBuf,
         /// Where the damage begins, in octets.
         offset: u64,
+    },
+    /// A part of the log that only history needs can't be read: feeds can't resume from before it.
+    #[error("{}: can't be read, history begins after it: {what}", path.display())]
+    HistoryUnreadable {
+        /// The segment.
+        path: PathBuf,
+        /// Why.
+        what: String,
     },
     /// A segment without a group, left by an attempt to begin it, was removed.
     #[error("{}: begun but never used, removed", path.display())]

@@ -137,6 +137,10 @@ impl Snapshotter {
         let [(_, oldest), _] = self.kept.usable.as_slice() else {
             return Ok(());
         };
+        if !self.shared.backlog.is_read() {
+            // How far the history reaches back is not known yet.
+            return Ok(());
+        }
         let history = self.shared.current.load().history().start();
         let names = self.fs.list(&self.dir)?;
         let mut numbers: Vec<u64> = names.iter().filter_map(|n| segment::number_of(n)).collect();

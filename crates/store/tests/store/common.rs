@@ -200,6 +200,13 @@ pub(crate) fn group(stepped: &mut Stepped, batches: &[Batch]) -> Vec<Answers> {
 }
 
 pub(crate) fn open(disk: &SimDisk) -> Result<Stepped, OpenError> {
+    let mut stepped = open_without_history(disk)?;
+    stepped.read_history();
+    Ok(stepped)
+}
+
+/// As [`open`], with the history from before still to be read.
+pub(crate) fn open_without_history(disk: &SimDisk) -> Result<Stepped, OpenError> {
     Store::open_stepped(Arc::new(disk.clone()), dir(), small(), Box::new(Plain))
 }
 

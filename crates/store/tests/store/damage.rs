@@ -38,6 +38,7 @@ fn finding_path(finding: &Finding) -> &Path {
         Finding::CutOff { path, .. }
         | Finding::SnapshotUnusable { path, .. }
         | Finding::HistoryDamaged { path, .. }
+        | Finding::HistoryUnreadable { path, .. }
         | Finding::Abandoned { path } => path,
         other => panic!("unknown finding {other:?}"),
     }

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use crate::common::{
-    Model, activate, batch, check, deactivate, delete, dir, drive, group, name, open, reserve,
-    small,
+    Model, activate, batch, check, deactivate, delete, dir, drive, group, name, open,
+    open_without_history, reserve, small,
 };
 use proptest::prelude::*;
 use proto::{Edit, Entry, MailboxName};
 use store::log::What;
 use store::sim::{SimDisk, Tear};
-use store::{Feed, HostFilter, Sequence, Stepped, Store};
+use store::{Feed, FellBehind, HostFilter, Sequence, Stepped, Store};
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -18,6 +18,8 @@ enum Step {
     Snapshot,
     Restart,
     PowerCut(u64),
+    /// The history from before the last restart arrives.
+    History,
     NewEpoch,
     ForgetConflicts,
     /// Each feed takes a chunk of at most so many changes.
@@ -41,6 +43,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Snapshot),
         1 => Just(Step::Restart),
         1 => any::<u64>().prop_map(Step::PowerCut),
+        2 => Just(Step::History),
         1 => Just(Step::NewEpoch),
         1 => Just(Step::ForgetConflicts),
         6 => (1..9usize).prop_map(Step::Feeds),
@@ -68,10 +71,11 @@ impl Follower {
 
     /// A chunk tells each name once.
     fn follow(&mut self, changes_max: usize) -> bool {
-        let chunk = self
-            .feed
-            .next_chunk(self.filter.as_ref(), changes_max)
-            .unwrap();
+        self.try_follow(changes_max).unwrap()
+    }
+
+    fn try_follow(&mut self, changes_max: usize) -> Result<bool, FellBehind> {
+        let chunk = self.feed.next_chunk(self.filter.as_ref(), changes_max)?;
         assert!(chunk.through >= self.position && chunk.lines.len() <= changes_max);
         let mut names = chunk.lines.clone();
         names.sort();
@@ -84,7 +88,7 @@ impl Follower {
             };
         }
         self.position = chunk.through;
-        self.position < chunk.version.sequence()
+        Ok(self.position < chunk.version.sequence())
     }
 
     /// Once drained, it knows exactly what is on its servers.
@@ -109,6 +113,8 @@ impl Follower {
 struct World {
     disk: SimDisk,
     stepped: Option<Stepped>,
+    /// Whether the history from before the last restart has arrived.
+    history: bool,
     model: Model,
     followers: Vec<Follower>,
 }
@@ -149,9 +155,13 @@ impl World {
             }
             Step::Feeds(changes_max) => {
                 for follower in &mut self.followers {
-                    follower.follow(*changes_max);
+                    let position = follower.position;
+                    if follower.try_follow(*changes_max).is_err() {
+                        assert!(!self.history, "history should reach back to {position}");
+                    }
                 }
             }
+            Step::History => self.read_history(),
             Step::Restart => self.restart(None),
             Step::PowerCut(seed) => self.restart(Some(*seed)),
         }
@@ -160,12 +170,24 @@ impl World {
         assert_eq!(Model::of(&version), self.model);
     }
 
+    fn read_history(&mut self) {
+        let stepped = self.stepped.as_mut().unwrap();
+        stepped.read_history();
+        assert_eq!(stepped.report.findings, []);
+        assert!(*stepped.store.history_complete().borrow());
+        let version = stepped.store.current();
+        let held = version.history().since(Sequence(0)).unwrap().count();
+        assert_eq!(u64::try_from(held).unwrap(), version.sequence().0);
+        self.history = true;
+    }
+
     fn restart(&mut self, power_cut: Option<u64>) {
         self.stepped = None;
         if let Some(seed) = power_cut {
             self.disk.reboot(Tear::Mix, seed);
         }
-        let stepped = open(&self.disk).unwrap();
+        let stepped = open_without_history(&self.disk).unwrap();
+        self.history = false;
         assert!(
             stepped.report.findings.is_empty(),
             "{:?}",
@@ -194,10 +216,11 @@ proptest! {
         let stepped = open(&disk).unwrap();
         let followers = [None, Some(&["be0"][..]), Some(&["be1", "be2"][..])];
         let followers = followers.map(|hosts| Follower::new(&stepped.store, hosts)).into();
-        let mut world = World { disk, stepped: Some(stepped), model: Model::default(), followers };
+        let mut world = World { disk, stepped: Some(stepped), history: true, model: Model::default(), followers };
         for step in &steps {
             world.perform(step);
         }
+        world.read_history();
         let store = world.store();
         for follower in &mut world.followers {
             follower.drain(&store);
@@ -245,11 +268,7 @@ fn history_is_bounded_but_not_behind_a_feed_before_the_hard_cap() {
     for _ in 0..3 {
         stepped.snapshotter.step().unwrap();
     }
-    let segments = disk
-        .files()
-        .iter()
-        .filter(|f| f.to_str().unwrap().contains("log."))
-        .count();
+    let segments = segments(&disk);
     let groups = store::log::read(&disk, dir()).unwrap();
     let first = groups.map(|group| group.unwrap().first).min().unwrap();
     assert!(
@@ -260,4 +279,94 @@ fn history_is_bounded_but_not_behind_a_feed_before_the_hard_cap() {
     let history = open(&disk).unwrap().store.current().history().clone();
     assert!(history.start() <= Sequence(27) && history.since(Sequence(27)).unwrap().count() == 10);
     assert!(store.current().get(&name("user.u1")).is_some());
+}
+
+fn segments(disk: &SimDisk) -> usize {
+    let files = disk.files();
+    let logs = files
+        .iter()
+        .filter(|f| f.to_str().unwrap().contains("log."));
+    logs.count()
+}
+
+#[test]
+fn history_that_arrives_late_is_not_removed_before() {
+    let disk = SimDisk::new();
+    let one = |i: u64| [batch(vec![activate(&format!("user.u{i}"), "be1!p")])];
+    let mut stepped = open(&disk).unwrap();
+    for i in 1..=40 {
+        group(&mut stepped, &one(i));
+    }
+    stepped.snapshotter.step().unwrap();
+    drop(stepped);
+    let before = segments(&disk);
+    assert!(before > 3);
+
+    let mut stepped = open_without_history(&disk).unwrap();
+    let store = stepped.store.clone();
+    assert!(!*store.history_complete().borrow());
+    let mut feed = store.feed(Sequence(7));
+    let behind = feed.next_chunk(None, 5).unwrap_err();
+    assert_eq!((behind.position, behind.start), (Sequence(7), Sequence(40)));
+    for i in 41..=60 {
+        group(&mut stepped, &one(i));
+        stepped.snapshotter.step().unwrap();
+    }
+    assert!(segments(&disk) > before);
+    stepped.read_history();
+    assert!(*store.history_complete().borrow());
+    assert_eq!(store.current().history().start(), Sequence(0));
+    let chunk = feed.next_chunk(None, 1000).unwrap();
+    assert_eq!((chunk.lines.len(), chunk.through), (53, Sequence(60)));
+    stepped.read_history();
+    assert_eq!(store.current().history().len(), 60);
+}
+
+#[test]
+fn history_that_the_bounds_leave_no_room_for_is_not_waited_for() {
+    let disk = SimDisk::new();
+    let config = |history_changes_max| store::StoreConfig {
+        history_changes_max,
+        hard_cap_factor: 1,
+        ..small()
+    };
+    let open = |changes| {
+        let rules = Box::new(crate::common::Plain);
+        Store::open_stepped(
+            std::sync::Arc::new(disk.clone()),
+            dir(),
+            config(changes),
+            rules,
+        )
+    };
+    let one = |i: u64| [batch(vec![activate(&format!("user.u{i}"), "be1!p")])];
+    let mut stepped = open(10).unwrap();
+    for i in 1..=40 {
+        group(&mut stepped, &one(i));
+    }
+    stepped.snapshotter.step().unwrap();
+    drop(stepped);
+    let mut stepped = open(10).unwrap();
+    for i in 41..=55 {
+        group(&mut stepped, &one(i));
+    }
+    // What was cut off meanwhile leaves a gap between both.
+    stepped.read_history();
+    let history = stepped.store.current().history().clone();
+    assert_eq!((history.start(), history.len()), (Sequence(45), 10));
+    assert!(*stepped.store.history_complete().borrow());
+    for _ in 0..3 {
+        stepped.snapshotter.step().unwrap();
+    }
+    drop(stepped);
+    let first = store::log::read(&disk, dir())
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .first;
+    assert!(first > Sequence(20), "{first}");
+
+    let stepped = open(0).unwrap();
+    assert!(*stepped.store.history_complete().borrow());
 }

@@ -52,6 +52,12 @@ async fn edits_survive_a_restart_and_reach_feeds() {
 
     let (store, report) = open().unwrap();
     assert!(!report.created && report.findings.is_empty(), "{report:?}");
+    store
+        .history_complete()
+        .wait_for(|&complete| complete)
+        .await
+        .unwrap();
+    assert_eq!(store.history_findings(), []);
     let version = store.current();
     assert_eq!(
         (version.epoch(), version.sequence(), version.len()),
