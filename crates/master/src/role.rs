@@ -100,6 +100,7 @@ mod tests {
                 by: ReservedBy::Reserve,
             },
             changed: Sequence::default(),
+            held: false,
         }
     }
 

@@ -336,6 +336,7 @@ mod tests {
             let stored = Stored {
                 entry: entry(state).unwrap(),
                 changed: store::Sequence::default(),
+                held: false,
             };
             rules.decide(Some(&stored), &edit("DELETE"), &origin)
         };
@@ -358,6 +359,7 @@ mod tests {
         let older = Stored {
             entry: entry("active h1!p1").unwrap(),
             changed: store::Sequence::default(),
+            held: false,
         };
         let origin = Origin {
             identity: "be".into(),

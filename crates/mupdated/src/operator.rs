@@ -139,7 +139,7 @@ fn common_status(
         version: env!("CARGO_PKG_VERSION").to_owned(),
         epoch: version.epoch().to_string(),
         sequence: head.0,
-        mailboxes: version.count(),
+        mailboxes: u64::try_from(version.len()).unwrap_or(u64::MAX),
         root: version.root().to_string(),
         writable: store.health() == Health::Writable,
         recovery: None,

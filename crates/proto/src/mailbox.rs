@@ -19,6 +19,8 @@ const KEY_HIERARCHY_SEPARATOR: u8 = 0x1F;
 /// First component of a mailbox that Cyrus keeps for delayed deletion.
 const DELETED_PREFIX: &[u8] = b"DELETED";
 
+const USER_PREFIX: &[u8] = b"user\x1F";
+
 /// A mailbox name in Cyrus's internal form: `user.joe.Sent`, `example.org!user.joe`, with `^` for a
 /// dot inside a component. Octets, not UTF-8; 1 to [`MAILBOX_NAME_BYTES_MAX`] of them.
 ///
@@ -106,19 +108,30 @@ impl MailboxName {
         }
     }
 
-    /// Key of the mailbox's owner: `user` and the user id with its domain, also for the owner's
-    /// `DELETED.` mailboxes; the first component for a shared folder.
-    pub fn owner(&self) -> (Option<&[u8]>, &[u8]) {
-        let (domain, rest) = Self::split_domain(&self.0);
-        let mut parts = rest.splitn(4, |&octet| octet == KEY_HIERARCHY_SEPARATOR);
-        let (first, second, third) = (parts.next(), parts.next(), parts.next());
-        let owner = match (first, second, third) {
-            (Some(DELETED_PREFIX), Some(b"user"), Some(owner))
-            | (Some(b"user" | DELETED_PREFIX), Some(owner), _)
-            | (Some(owner), _, _) => owner,
-            (None, _, _) => rest,
+    /// Key of the mailbox's owner, in two parts that follow each other: the domain with its
+    /// separator, if there is one, and `user` and the user id, also for the owner's `DELETED.`
+    /// mailboxes; the first component for a shared folder.
+    pub fn owner(&self) -> (&[u8], &[u8]) {
+        let domain = self
+            .0
+            .iter()
+            .position(|&octet| octet == KEY_DOMAIN_SEPARATOR);
+        let (domain, rest) = self.0.split_at(domain.map_or(0, |at| at + 1));
+        let deleted = rest.strip_prefix(DELETED_PREFIX);
+        let deleted = deleted.and_then(|rest| rest.strip_prefix(&[KEY_HIERARCHY_SEPARATOR]));
+        let rest = deleted.unwrap_or(rest);
+        let component = |octets: &[u8]| {
+            let end = octets
+                .iter()
+                .position(|&octet| octet == KEY_HIERARCHY_SEPARATOR);
+            end.unwrap_or(octets.len())
         };
-        (domain, owner)
+        let user = rest.strip_prefix(USER_PREFIX);
+        let len = user.map_or_else(
+            || component(rest),
+            |user| USER_PREFIX.len() + component(user),
+        );
+        (domain, rest.get(..len).unwrap_or(rest))
     }
 }
 
@@ -369,10 +382,17 @@ mod tests {
             name("user.amy.Sent").owner(),
             name("DELETED.user.amy.5F3C1A2B").owner()
         );
-        assert_eq!(
-            name("d!user.amy").owner(),
-            (Some(b"d".as_slice()), b"amy".as_slice())
-        );
-        assert_eq!(name("shared.x").owner(), (None, b"shared".as_slice()));
+        let key = |text: &str| {
+            let name = name(text);
+            let (domain, owner) = name.owner();
+            [domain, owner].concat()
+        };
+        assert_eq!(key("d!user.amy"), name("d!user.amy").key());
+        assert_eq!(key("d!DELETED.user.amy.5F3C1A2B"), name("d!user.amy").key());
+        assert_eq!(key("user.amy.Sent"), name("user.amy").key());
+        assert_eq!(key("shared.x"), name("shared").key());
+        assert_eq!(key("DELETED.shared.x.5F3C1A2B"), name("shared").key());
+        assert_eq!(key("DELETED"), b"DELETED");
+        assert_eq!(key("user"), b"user");
     }
 }

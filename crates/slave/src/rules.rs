@@ -49,6 +49,7 @@ mod tests {
         let elsewhere = Stored {
             entry: reserved(&location("be1!p"), ReservedBy::Reserve),
             changed: Sequence(1),
+            held: false,
         };
         let decide = |current, kind| {
             let mailbox = MailboxName::try_from(b"user.x".as_slice()).unwrap();

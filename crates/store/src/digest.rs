@@ -1,4 +1,4 @@
-//! Digests of entries and, as their sum, of lists.
+//! Digests of entries, and the buckets of their owners.
 
 use proto::{Entry, MailboxName};
 
@@ -8,10 +8,16 @@ use crate::{Lineage, Root};
 const ACTIVE: u8 = 1;
 const RESERVED: u8 = 2;
 
-/// Computes entry digests with one store's key.
+/// What is hashed before an owner's key. No entry's digest begins with it.
+const OWNER: &[u8] = b"owner";
+
+/// Computes digests with one store's key.
 pub(crate) struct Digester {
     key: [u8; 32],
     scratch: Vec<u8>,
+    /// The owner that was asked for last: one user's folders are often told behind each other.
+    owner: Vec<u8>,
+    owner_hash: u32,
 }
 
 impl Digester {
@@ -19,6 +25,8 @@ impl Digester {
         Self {
             key: *lineage.key(),
             scratch: Vec::new(),
+            owner: Vec::new(),
+            owner_hash: 0,
         }
     }
 
@@ -39,18 +47,29 @@ impl Digester {
         let head = hash.as_bytes().first_chunk().copied();
         Root(u128::from_be_bytes(head.unwrap_or_default()))
     }
+
+    /// First 32 bits, little-endian, of BLAKE3, keyed, over `owner` and the key of the mailbox's owner
+    /// ([`MailboxName::owner`]). Its lowest bits are the number of the bucket.
+    pub(crate) fn owner(&mut self, mailbox: &MailboxName) -> u32 {
+        let (domain, owner) = mailbox.owner();
+        let known = self.owner.split_at_checked(domain.len());
+        if known == Some((domain, owner)) && !owner.is_empty() {
+            return self.owner_hash;
+        }
+        self.owner.clear();
+        self.owner.extend_from_slice(domain);
+        self.owner.extend_from_slice(owner);
+        self.scratch.clear();
+        self.scratch.extend_from_slice(OWNER);
+        self.scratch.extend_from_slice(&self.owner);
+        let hash = blake3::keyed_hash(&self.key, &self.scratch);
+        let head = hash.as_bytes().first_chunk().copied().unwrap_or_default();
+        self.owner_hash = number(head);
+        self.owner_hash
+    }
 }
 
-impl Root {
-    /// The list with one more entry.
-    #[must_use]
-    pub(crate) fn with(self, entry: Self) -> Self {
-        Self(self.0.wrapping_add(entry.0))
-    }
-
-    /// The list with one entry less.
-    #[must_use]
-    pub(crate) fn without(self, entry: Self) -> Self {
-        Self(self.0.wrapping_sub(entry.0))
-    }
+#[expect(clippy::little_endian_bytes, reason = "the wire's rule for buckets")]
+fn number(octets: [u8; 4]) -> u32 {
+    u32::from_le_bytes(octets)
 }

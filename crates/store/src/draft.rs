@@ -1,15 +1,17 @@
 //! A group while it is being decided.
 
-use proto::Edit;
+use std::sync::Arc;
 
-use crate::Version;
+use proto::{Edit, EditKind, Entry, MailboxName, ReservedBy};
+
 use crate::digest::Digester;
 use crate::history::Note;
 use crate::intern::Interner;
 use crate::log::group::Builder;
 use crate::log::record::Stamp;
-use crate::log::{Change, What};
+use crate::log::{Change, Operation, What};
 use crate::rules::{Answer, Committed, Decision, Rules};
+use crate::{Following, Reached, Version};
 
 /// What deciding needs and what outlives a group.
 pub(crate) struct Judge {
@@ -23,6 +25,8 @@ pub(crate) struct Draft {
     pub(crate) version: Version,
     pub(crate) builder: Builder,
     pub(crate) notes: Vec<Note>,
+    /// Groups that are complete already, for the same write.
+    sealed: Vec<u8>,
 }
 
 impl Draft {
@@ -32,7 +36,40 @@ impl Draft {
             builder: Builder::new(version.sequence.next()),
             version: version.clone(),
             notes: Vec::new(),
+            sealed: Vec::new(),
         }
+    }
+
+    /// Ends the group when it has this many octets, and begins the next. For what must not be seen
+    /// by halves; after a crash it may be there by halves all the same.
+    pub(crate) fn seal_at(&mut self, octets: usize) {
+        if self.builder.len() >= octets {
+            self.seal();
+        }
+    }
+
+    fn seal(&mut self) {
+        let next = Builder::new(self.version.sequence.next());
+        let full = std::mem::replace(&mut self.builder, next);
+        let Version {
+            sequence, digests, ..
+        } = &self.version;
+        let octets = full.finish(*sequence, digests.sum.count, digests.sum.root);
+        self.sealed.extend_from_slice(&octets);
+    }
+
+    /// Whether there is nothing to write.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.sealed.is_empty() && self.builder.is_empty()
+    }
+
+    /// The list, the octets for the log and the notes for feeds.
+    pub(crate) fn finish(mut self, judge: &mut Judge) -> (Version, Vec<u8>, Vec<Note>) {
+        if !self.builder.is_empty() {
+            self.seal();
+        }
+        self.version.keep_up(&mut judge.digester, self.notes.len());
+        (self.version, self.sealed, self.notes)
     }
 
     /// Decides an edit and, if it is granted, carries it out.
@@ -42,7 +79,12 @@ impl Draft {
         let (entry, conflict) = match judge.rules.decide(current, &edit, &stamp.origin) {
             Decision::Set { entry, conflict } => (Some(judge.interner.entry(entry)), conflict),
             Decision::Remove if current.is_some() => (None, false),
-            Decision::Remove | Decision::Nothing => return Ok(self.unchanged()),
+            // Whatever is said of a held entry ends that.
+            Decision::Nothing => match current.filter(|stored| stored.held) {
+                Some(stored) => (Some(stored.entry.clone()), false),
+                None => return Ok(self.unchanged()),
+            },
+            Decision::Remove => return Ok(self.unchanged()),
             Decision::Refuse(refusal) => return Err(refusal),
         };
         let change = Change {
@@ -56,19 +98,114 @@ impl Draft {
         Ok(self.change(judge, stamp, change))
     }
 
+    /// Carries out what the master has said, also what changes nothing: a list below this one may
+    /// have to be told.
+    pub(crate) fn follow(&mut self, judge: &mut Judge, stamp: &Stamp, edit: Edit) {
+        let known = self.version.list.get_key_value(&edit.mailbox);
+        let operation = Operation::from(&edit.kind);
+        let new = entry_of(edit.kind).map(|entry| judge.interner.entry(entry));
+        let change = Change {
+            operation,
+            old_location: known.map(|(_, stored)| stored.entry.location().clone()),
+            mailbox: known.map_or(edit.mailbox, |(name, _)| name.clone()),
+            new,
+            conflict: false,
+        };
+        self.change(judge, stamp, change);
+    }
+
+    /// Notes a place that has been reached, if there is anything new about it.
+    pub(crate) fn reach(&mut self, stamp: &Stamp, following: &Following) {
+        let before = self.version.follows.as_ref();
+        let same_place = before.is_some_and(|before| before.place == following.place);
+        let was_exact = before.is_some_and(|before| before.exact);
+        let same_forks = before.is_some_and(|before| before.forks == following.forks);
+        let reached = Reached {
+            place: following.place,
+            exact: following.expected.is_some() || (same_place && was_exact),
+            continues: following.continues,
+            forks: (!same_forks).then(|| Arc::clone(&following.forks)),
+        };
+        if same_place && same_forks && reached.exact == was_exact && reached.continues {
+            return;
+        }
+        self.version.reach(&reached);
+        self.note(stamp, &What::Reached(reached));
+    }
+
+    /// Goes back to the store's own history; whether there was another.
+    pub(crate) fn unfollow(&mut self, stamp: &Stamp) {
+        if self.version.follows.is_some() {
+            self.version.unfollow();
+            self.note(stamp, &What::Unfollowed);
+        }
+    }
+
+    /// Makes an entry held; nothing, if there is none or it is held already.
+    pub(crate) fn hold(&mut self, judge: &mut Judge, stamp: &Stamp, mailbox: &MailboxName) {
+        self.set_anew(judge, stamp, mailbox, Operation::Hold);
+    }
+
+    /// Ends the holding of an entry: it goes, or it is one like any other.
+    pub(crate) fn settle(
+        &mut self,
+        judge: &mut Judge,
+        stamp: &Stamp,
+        mailbox: &MailboxName,
+        keep: bool,
+    ) {
+        let operation = match self.version.get(mailbox).map(|stored| &stored.entry) {
+            _ if !keep => Operation::Delete,
+            Some(Entry::Active { .. }) | None => Operation::Activate,
+            Some(Entry::Reserved { by, .. }) => match by {
+                ReservedBy::Reserve => Operation::Reserve,
+                ReservedBy::Deactivate => Operation::Deactivate,
+            },
+        };
+        self.set_anew(judge, stamp, mailbox, operation);
+    }
+
+    fn set_anew(
+        &mut self,
+        judge: &mut Judge,
+        stamp: &Stamp,
+        mailbox: &MailboxName,
+        operation: Operation,
+    ) {
+        let Some((mailbox, stored)) = self.version.list.get_key_value(mailbox) else {
+            return;
+        };
+        if stored.held == (operation == Operation::Hold) {
+            return;
+        }
+        let entry = stored.entry.clone();
+        let change = Change {
+            operation,
+            mailbox: mailbox.clone(),
+            old_location: Some(entry.location().clone()),
+            new: (operation != Operation::Delete).then_some(entry),
+            conflict: false,
+        };
+        self.change(judge, stamp, change);
+    }
+
     /// Settles all conflicts.
     pub(crate) fn forget_conflicts(&mut self, stamp: &Stamp) -> Committed {
         if self.version.conflicts.is_empty() {
             return self.unchanged();
         }
         self.version.conflicts.clear();
-        let what = What::ConflictsForgotten;
-        self.builder
-            .push(self.version.sequence.next(), stamp, &what);
+        self.note(stamp, &What::ConflictsForgotten);
         Committed {
             sequence: self.version.sequence,
             changed: true,
         }
+    }
+
+    /// Writes down what is no change.
+    fn note(&mut self, stamp: &Stamp, what: &What) {
+        let next = self.version.sequence.next();
+        self.builder.push(next, stamp, what);
     }
 
     fn unchanged(&self) -> Committed {
@@ -97,4 +234,15 @@ impl Draft {
             changed: true,
         }
     }
+}
+
+/// The entry that a line of the master's leads to.
+fn entry_of(kind: EditKind) -> Option<Entry> {
+    let (location, by) = match kind {
+        EditKind::Activate { location, acl } => return Some(Entry::Active { location, acl }),
+        EditKind::Reserve { location } => (location, ReservedBy::Reserve),
+        EditKind::Deactivate { location } => (location, ReservedBy::Deactivate),
+        EditKind::Delete => return None,
+    };
+    Some(Entry::Reserved { location, by })
 }

@@ -13,6 +13,10 @@ pub enum EditError {
     /// restart. The session must be closed without an answer.
     #[error("disk failed while making edits durable, their outcome is unknown")]
     OutcomeUnknown,
+    /// The log can't be written: nothing was done. Edits are answered with
+    /// [`proto::Refusal::Storage`] instead.
+    #[error("log can't be written")]
+    Refused,
     /// The store has been shut down.
     #[error("store has stopped")]
     Stopped,

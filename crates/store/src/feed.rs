@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use crate::history::Note;
 use crate::store::Shared;
-use crate::{Sequence, Version};
+use crate::{Place, Sequence, Version};
 
 /// The servers that a partial update (RFC 3656 section 4.10) asks for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -27,10 +27,17 @@ impl HostFilter {
         self.0.contains(location.server())
     }
 
+    /// The servers, each once.
+    pub(crate) fn hosts(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.iter().map(Vec::as_slice)
+    }
+
     fn matches_change(&self, note: &Note) -> bool {
         let matches =
             |location: &Option<Location>| location.as_ref().is_some_and(|l| self.matches(l));
-        matches(&note.old_location) || matches(&note.new_location)
+        let nowhere = note.old_location.is_none() && note.new_location.is_none();
+        // What was gone already may have been anywhere.
+        nowhere || matches(&note.old_location) || matches(&note.new_location)
     }
 }
 
@@ -60,13 +67,20 @@ pub struct Chunk {
     pub through: Sequence,
     /// Names, in the order of their last change.
     pub lines: Vec<MailboxName>,
+    /// Where a subscriber can resume once the lines are written, in the history that the version
+    /// tells others ([`Version::place`]); `None`: nowhere that is known. It may lie before the place
+    /// that a subscriber came with, which then stands.
+    pub place: Option<Place>,
+    /// Whether the list as told is then exactly that of the version's place: the chunk has reached
+    /// the head of its version, and the version is exact.
+    pub exact: bool,
 }
 
 /// One subscriber's cursor. While it exists, the history is not cut behind it before the hard cap.
 pub struct Feed {
     shared: Arc<Shared>,
     watch: watch::Receiver<Sequence>,
-    place: Place,
+    cursor: Cursor,
     /// Names with a change that the filter wanted, passed over because a later one follows.
     owed: HashSet<MailboxName>,
 }
@@ -78,7 +92,7 @@ impl Feed {
         from: Sequence,
     ) -> Self {
         Self {
-            place: shared.feeds.enter(from),
+            cursor: shared.feeds.enter(from),
             shared,
             watch,
             owed: HashSet::new(),
@@ -87,12 +101,12 @@ impl Feed {
 
     /// Everything up to here has been handed out.
     pub fn position(&self) -> Sequence {
-        self.place.get()
+        self.cursor.get()
     }
 
     /// Waits until there is a change behind the position. May be dropped and called again.
     pub async fn changed(&mut self) -> Result<(), Stopped> {
-        let position = self.place.get();
+        let position = self.cursor.get();
         let ahead = self.watch.wait_for(|&head| head > position).await;
         ahead.map(|_| ()).map_err(|_| Stopped)
     }
@@ -107,7 +121,7 @@ impl Feed {
         changes_max: usize,
     ) -> Result<Chunk, FellBehind> {
         let version = self.shared.current.load_full();
-        let position = self.place.get();
+        let position = self.cursor.get();
         let mut through = position;
         let mut names = Vec::new();
         {
@@ -131,8 +145,11 @@ impl Feed {
         if seen_all {
             through = through.max(version.sequence());
         }
-        self.place.set(through);
+        self.cursor.set(through);
+        let exact = through == version.sequence() && version.is_exact();
         Ok(Chunk {
+            place: version.place_at(through),
+            exact,
             version,
             through,
             lines,
@@ -182,14 +199,14 @@ pub(crate) struct Feeds {
 }
 
 impl Feeds {
-    fn enter(self: &Arc<Self>, from: Sequence) -> Place {
+    fn enter(self: &Arc<Self>, from: Sequence) -> Cursor {
         let position = Arc::new(AtomicU64::new(from.0));
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
         let id = places.0;
         places.0 += 1;
         places.1.insert(id, Arc::clone(&position));
         drop(places);
-        Place {
+        Cursor {
             feeds: Arc::clone(self),
             id,
             position,
@@ -208,13 +225,13 @@ impl Feeds {
 }
 
 /// One feed's position; leaves the list of feeds when dropped.
-struct Place {
+struct Cursor {
     feeds: Arc<Feeds>,
     id: u64,
     position: Arc<AtomicU64>,
 }
 
-impl Place {
+impl Cursor {
     fn get(&self) -> Sequence {
         Sequence(self.position.load(Ordering::Relaxed))
     }
@@ -224,7 +241,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Cursor {
     fn drop(&mut self) {
         let mut places = self
             .feeds

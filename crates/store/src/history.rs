@@ -6,6 +6,7 @@ use imbl::OrdMap;
 use proto::{Location, MailboxName};
 
 use crate::Sequence;
+use crate::place::Follows;
 
 /// Memory for a note beside its name: the note itself, and an allocation's overhead.
 const NOTE_BYTES: usize = size_of::<Note>() + 32;
@@ -39,6 +40,17 @@ pub struct History {
     start: Sequence,
     changes: usize,
     bytes: usize,
+    /// The places of the owner's history that were reached, by our own sequence at the time.
+    places: OrdMap<Sequence, Places>,
+    /// Our own sequence, by the first place that was reached at it.
+    by_place: OrdMap<Sequence, Sequence>,
+}
+
+/// What was reached without a change of our own in between, all of one line of epochs.
+#[derive(Debug, Clone, Copy)]
+struct Places {
+    first: Sequence,
+    last: Sequence,
 }
 
 impl History {
@@ -48,6 +60,8 @@ impl History {
             start,
             changes: 0,
             bytes: 0,
+            places: OrdMap::new(),
+            by_place: OrdMap::new(),
         }
     }
 
@@ -144,6 +158,82 @@ impl History {
             self.changes -= group.notes.len();
             self.bytes -= group.bytes;
             self.start = last;
+            self.cut_places();
+        }
+    }
+}
+
+/// Places of the owner's history.
+impl History {
+    /// Our own sequence from which on there is everything that the owner has changed since a place,
+    /// of the epoch that is followed or an older one that it includes; `None`: not held any more.
+    ///
+    /// At each sequence the first place counts: what came behind it came behind that too.
+    pub(crate) fn local_of(&self, place: Sequence) -> Option<Sequence> {
+        let (_, local) = self.by_place.get_prev(&place)?;
+        (*local >= self.start).then_some(*local)
+    }
+
+    /// The last place that was reached at or before one of our own sequences.
+    pub(crate) fn place_at(&self, local: Sequence) -> Option<Sequence> {
+        let (_, places) = self.places.get_prev(&local)?;
+        Some(places.last)
+    }
+
+    /// A place was reached. `before` is what was followed until then; without it nobody can be told
+    /// the changes between an older place and this one.
+    pub(crate) fn reach(&mut self, before: Option<&Follows>, now: &Follows) {
+        match before {
+            None => self.forget_places(),
+            Some(before) if before.place.epoch != now.place.epoch => {
+                let left = now.forks.iter().rev();
+                let fork = left
+                    .filter(|fork| fork.epoch == before.place.epoch)
+                    .map(|fork| fork.sequence);
+                match fork.max() {
+                    Some(fork) => self.forget_places_beyond(fork),
+                    None => self.forget_places(),
+                }
+            }
+            Some(_) => {}
+        }
+        let last = now.place.sequence;
+        self.forget_places_beyond(last);
+        let first = self.places.get(&now.at).map_or(last, |known| known.first);
+        self.places.insert(now.at, Places { first, last });
+        self.by_place.insert(first, now.at);
+    }
+
+    pub(crate) fn forget_places(&mut self) {
+        self.places.clear();
+        self.by_place.clear();
+    }
+
+    fn forget_places_beyond(&mut self, place: Sequence) {
+        while let Some(&(local, _)) = self.places.get_max().filter(|(_, p)| p.last > place) {
+            self.forget_places_at(local);
+        }
+    }
+
+    fn forget_places_at(&mut self, local: Sequence) {
+        if let Some(places) = self.places.remove(&local)
+            && self.by_place.get(&places.first) == Some(&local)
+        {
+            self.by_place.remove(&places.first);
+        }
+    }
+
+    /// Before the oldest change one place is enough.
+    fn cut_places(&mut self) {
+        while self
+            .places
+            .iter()
+            .nth(1)
+            .is_some_and(|(local, _)| *local <= self.start)
+        {
+            if let Some(&(local, _)) = self.places.get_min() {
+                self.forget_places_at(local);
+            }
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::bytes::Reader;
+
 /// One history of changes (`docs/store-format.md`, "Lineage"): 128 random bits, replaced whenever
 /// histories may fork.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -104,6 +106,11 @@ impl Lineage {
         Self::from_parts(Epoch::random(), self.key, forks)
     }
 
+    /// The same history, with digests under another key.
+    pub(crate) fn with_key(&self, key: [u8; 32]) -> Self {
+        Self::from_parts(self.epoch, key, self.forks.clone())
+    }
+
     /// The current epoch.
     pub fn epoch(&self) -> Epoch {
         self.epoch
@@ -124,6 +131,30 @@ impl Lineage {
         let forked = |fork: &Fork| fork.epoch == epoch && sequence <= fork.sequence;
         epoch == self.epoch || self.forks.iter().any(forked)
     }
+}
+
+/// Appends forks behind their number as 32 bits; the oldest ones only as far as they are remembered.
+pub(crate) fn put_forks(out: &mut Vec<u8>, forks: &[Fork]) {
+    let forks = forks.get(forks.len().saturating_sub(FORKS_MAX)..);
+    let forks = forks.unwrap_or_default();
+    let number = u32::try_from(forks.len()).unwrap_or(u32::MAX);
+    out.extend_from_slice(&number.to_be_bytes());
+    for fork in forks {
+        out.extend_from_slice(&fork.epoch.0);
+        out.extend_from_slice(&fork.sequence.0.to_be_bytes());
+    }
+}
+
+/// Takes them off the front again.
+pub(crate) fn take_forks(input: &mut Reader<'_>) -> Option<Vec<Fork>> {
+    let number = input.u32()?;
+    (0..number)
+        .map(|_| {
+            let epoch = Epoch(input.array()?);
+            let sequence = Sequence(input.u64()?);
+            Some(Fork { epoch, sequence })
+        })
+        .collect()
 }
 
 impl fmt::Debug for Lineage {

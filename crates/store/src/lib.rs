@@ -10,9 +10,11 @@
 
 #![warn(clippy::wildcard_enum_match_arm)]
 
+mod buckets;
 mod bytes;
 mod config;
 mod digest;
+mod digests;
 mod draft;
 mod error;
 mod feed;
@@ -24,15 +26,18 @@ mod ids;
 mod intern;
 pub mod log;
 pub mod marker;
+mod place;
 mod recover;
 mod rules;
 #[cfg(feature = "sim")]
 pub mod sim;
 mod snapshot;
 mod store;
+mod sum;
 mod version;
 mod writer;
 
+pub use buckets::Buckets;
 pub use config::StoreConfig;
 pub use error::{EditError, OpenError};
 pub use feed::{Chunk, Feed, FellBehind, HostFilter, Stopped};
@@ -41,9 +46,11 @@ pub use guard::looks_like_loss;
 pub use history::{History, Note};
 pub use ids::{Epoch, Fork, Lineage, Root, Sequence};
 pub use log::Origin;
+pub use place::{Followed, Following, Mismatch, OwnerHistory, Place, Reached, Standing};
 pub use recover::{Finding, OpenReport};
 pub use rules::{Answer, Batch, Committed, Decision, Rules};
 pub use snapshot::Snapshotter;
 pub use store::{Health, Stepped, Store};
-pub use version::{Stored, Version};
+pub use sum::Sum;
+pub use version::{EntryHash, Stored, Version};
 pub use writer::{Flow, Writer};

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use arc_swap::ArcSwap;
-use proto::Refusal;
+use proto::{MailboxName, Refusal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{debug, error, warn};
 
@@ -18,8 +18,11 @@ use crate::file::FileSystem;
 use crate::recover::{self, Backlog, Finding, OpenReport, Recovered};
 use crate::rules::{Answer, Batch, Rules};
 use crate::snapshot::Snapshotter;
-use crate::writer::{Command, Job, Parts, Writer};
-use crate::{History, Origin, Sequence, StoreConfig, Version};
+use crate::writer::{Alone, Command, Job, Parts, Writer};
+use crate::{Followed, Following, History, Mismatch, Origin, Sequence, StoreConfig, Version};
+
+/// Entries whose holding begins or ends in one group.
+const HELD_AT_ONCE: usize = 8192;
 
 /// What can be done with the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -267,7 +270,80 @@ impl Store {
     /// Leaves the history for a new epoch, because others may have continued the old one. Returns
     /// the first version of the new epoch, or the disk's NO.
     pub async fn new_epoch(&self) -> Result<Result<Arc<Version>, Refusal>, EditError> {
-        self.ask(|reply| Command::NewEpoch { reply }).await
+        self.ask_alone(|reply| Alone::NewEpoch { reply }).await
+    }
+
+    /// As [`Store::edit`], for what a master has said that tells its history; no rules are asked. Each
+    /// edit is written down as a change even where it changes nothing, since a list below may have to
+    /// be told; who reads a dump leaves such out. `reached` says that every change up to there has
+    /// been carried out with this call or before; without it the place stays.
+    ///
+    /// With `expected` all of the call is done only if the list, without held entries, then adds up
+    /// to it. What was done is published at once, and after a crash a part of the edits may be there
+    /// but not the place.
+    pub async fn follow(
+        &self,
+        batch: Batch,
+        reached: Option<Following>,
+    ) -> Result<Result<Followed, Mismatch>, EditError> {
+        self.ask_alone(|reply| Alone::Follow {
+            batch,
+            reached,
+            reply,
+        })
+        .await
+    }
+
+    /// From now on the list follows nobody's history but its own: its master tells none.
+    pub async fn unfollow(&self, origin: Origin) -> Result<(), EditError> {
+        self.ask_alone(|reply| Alone::Unfollow { origin, reply })
+            .await
+    }
+
+    /// Computes all digests anew under the key of the master that is followed, and keeps it. Whoever
+    /// was told digests under the key before must start anew.
+    pub async fn adopt(&self, key: [u8; 32]) -> Result<(), EditError> {
+        self.ask_alone(|reply| Alone::Adopt { key, reply }).await
+    }
+
+    /// Makes the entries of these names held ([`crate::Stored::held`]). Whatever is said of a name
+    /// later ends that.
+    pub async fn hold(&self, origin: Origin, names: &[MailboxName]) -> Result<(), EditError> {
+        for names in names.chunks(HELD_AT_ONCE) {
+            let (origin, names) = (origin.clone(), names.to_vec());
+            self.ask_alone(|reply| Alone::Hold {
+                origin,
+                names,
+                reply,
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// An operator says that the held entries may go.
+    pub async fn confirm(&self, origin: Origin) -> Result<(), EditError> {
+        self.settle(origin, false).await
+    }
+
+    /// Makes the held entries entries like any other: a list that nobody corrects any more.
+    pub async fn keep_held(&self, origin: Origin) -> Result<(), EditError> {
+        self.settle(origin, true).await
+    }
+
+    async fn settle(&self, origin: Origin, keep: bool) -> Result<(), EditError> {
+        loop {
+            let origin = origin.clone();
+            let left = self.ask_alone(|reply| Alone::Settle {
+                origin,
+                keep,
+                names_max: HELD_AT_ONCE,
+                reply,
+            });
+            if left.await? == 0 {
+                return Ok(());
+            }
+        }
     }
 
     /// A handle that does not keep the store from ending.
@@ -289,6 +365,13 @@ impl Store {
         let mut ended = self.shared.ended.subscribe();
         // The sender is part of what this handle holds, so there is no other way to end.
         drop(ended.wait_for(|&ended| ended).await);
+    }
+
+    async fn ask_alone<T>(
+        &self,
+        alone: impl FnOnce(oneshot::Sender<Result<T, EditError>>) -> Alone,
+    ) -> Result<T, EditError> {
+        self.ask(|reply| Command::Alone(alone(reply))).await
     }
 
     async fn ask<T>(

@@ -1,15 +1,25 @@
 //! The mailbox list as it stood after one group of changes.
 
+use std::collections::{HashMap, HashSet};
 use std::ops::{Bound, Range};
 use std::sync::Arc;
 
-use imbl::OrdMap;
+use imbl::{OrdMap, OrdSet};
 use proto::{Entry, MailboxName};
 
+use crate::buckets::Buckets;
 use crate::digest::Digester;
+use crate::digests::{Digests, Part, Tally};
 use crate::history::History;
-use crate::log::{Change, LogPosition};
-use crate::{Epoch, Lineage, Root, Sequence};
+use crate::log::{Change, LogPosition, Operation};
+use crate::place::{Follows, OwnerHistory, Place, Reached, Standing};
+use crate::{Epoch, HostFilter, Lineage, Root, Sequence, Sum};
+
+/// Owners counted before their sums go where they belong.
+const OWNERS_AT_ONCE: usize = 4096;
+
+/// Digest of one entry.
+pub type EntryHash = Root;
 
 /// Other locations kept beside one entry; more contradict each other in vain.
 const CONFLICTS_PER_NAME_MAX: usize = 8;
@@ -21,6 +31,9 @@ pub struct Stored {
     pub entry: Entry,
     /// Its last change.
     pub changed: Sequence,
+    /// The master no longer has it, but an operator has yet to say that it may go: it is found and
+    /// listed like any other, and counts in no digest.
+    pub held: bool,
 }
 
 /// The mailbox list at one sequence. Immutable; a clone shares everything.
@@ -28,9 +41,11 @@ pub struct Stored {
 pub struct Version {
     pub(crate) lineage: Arc<Lineage>,
     pub(crate) sequence: Sequence,
-    pub(crate) root: Root,
+    pub(crate) digests: Digests,
     pub(crate) list: OrdMap<MailboxName, Stored>,
+    pub(crate) held: OrdSet<MailboxName>,
     pub(crate) conflicts: OrdMap<MailboxName, Arc<[Stored]>>,
+    pub(crate) follows: Option<Follows>,
     pub(crate) history: History,
     pub(crate) log: LogPosition,
 }
@@ -41,8 +56,10 @@ impl Version {
         Self {
             lineage,
             sequence: Sequence::default(),
-            root: Root::default(),
+            digests: Digests::empty(),
             list: OrdMap::new(),
+            held: OrdSet::new(),
+            follows: None,
             conflicts: OrdMap::new(),
             history: History::starting_after(Sequence::default()),
             log: LogPosition::default(),
@@ -69,9 +86,9 @@ impl Version {
         self.list.len()
     }
 
-    /// Number of entries, as the files hold it.
+    /// Number of entries that are not held.
     pub fn count(&self) -> u64 {
-        u64::try_from(self.list.len()).unwrap_or(u64::MAX)
+        self.digests.sum.count
     }
 
     /// Whether there is no entry.
@@ -79,18 +96,9 @@ impl Version {
         self.list.is_empty()
     }
 
-    /// Digest of all entries.
+    /// Digest of all entries that are not held.
     pub fn root(&self) -> Root {
-        self.root
-    }
-
-    /// The digest, computed anew from the entries.
-    pub fn compute_root(&self) -> Root {
-        let mut digester = Digester::new(&self.lineage);
-        let sum = |root: Root, (name, stored): (&MailboxName, &Stored)| {
-            root.with(digester.entry(name, &stored.entry))
-        };
-        self.list.iter().fold(Root::default(), sum)
+        self.digests.sum.root
     }
 
     /// The entry of a mailbox.
@@ -129,6 +137,16 @@ impl Version {
         &self.history
     }
 
+    /// Entries that wait for an operator's word to go.
+    pub fn held(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Their names, in key order.
+    pub fn held_names(&self) -> impl Iterator<Item = &MailboxName> {
+        self.held.iter()
+    }
+
     /// Keeps a contradicted entry beside the one that replaces it.
     pub(crate) fn keep_conflict(&mut self, mailbox: &MailboxName, older: &Stored) {
         let kept = self.conflicts.get(mailbox).map_or(&[][..], |kept| kept);
@@ -147,15 +165,20 @@ impl Version {
         sequence: Sequence,
         change: Change,
     ) {
+        let held = change.operation == Operation::Hold;
         let stored = change.new.map(|entry| Stored {
             entry,
             changed: sequence,
+            held,
         });
         let old = self.apply(digester, &change.mailbox, stored);
         if let Some(old) = old.filter(|_| change.conflict) {
             self.keep_conflict(&change.mailbox, &old);
         }
         self.sequence = sequence;
+        if let Some(follows) = &mut self.follows {
+            follows.exact = false;
+        }
     }
 
     /// Makes `new` the entry of `mailbox` and returns the one before.
@@ -165,17 +188,203 @@ impl Version {
         mailbox: &MailboxName,
         new: Option<Stored>,
     ) -> Option<Stored> {
-        if let Some(new) = &new {
-            self.root = self.root.with(digester.entry(mailbox, &new.entry));
-        }
+        let counted = Digests::counted(digester, mailbox, new.as_ref());
+        let held = new.as_ref().is_some_and(|new| new.held);
         let old = match new {
             Some(new) => self.list.insert(mailbox.clone(), new),
             None => self.list.remove(mailbox),
         };
-        if let Some(old) = &old {
-            self.root = self.root.without(digester.entry(mailbox, &old.entry));
+        let before = Digests::counted(digester, mailbox, old.as_ref());
+        self.digests
+            .change(digester, mailbox, before.as_ref(), counted.as_ref());
+        if held {
+            self.held.insert(mailbox.clone());
+        } else if old.as_ref().is_some_and(|old| old.held) {
+            self.held.remove(mailbox);
         }
         old
+    }
+
+    /// After so many changes: work that is spread over them.
+    pub(crate) fn keep_up(&mut self, digester: &mut Digester, changes: usize) {
+        let entries_max = changes.saturating_mul(4).saturating_add(64);
+        self.digests
+            .buckets
+            .keep_up(digester, &self.list, entries_max);
+    }
+}
+
+/// Digests.
+impl Version {
+    /// Number and digest of all entries that are not held.
+    pub fn sum(&self) -> Sum {
+        self.digests.sum
+    }
+
+    /// The same, of each bucket.
+    pub fn buckets(&self) -> &Buckets {
+        &self.digests.buckets
+    }
+
+    /// The same, of the entries on some servers.
+    pub fn sum_of_hosts(&self, filter: &HostFilter) -> Sum {
+        self.digests.sum_of_hosts(filter)
+    }
+
+    /// The digest of an entry, whether it is in the list or not.
+    pub fn entry_hash(&self, mailbox: &MailboxName, entry: &Entry) -> EntryHash {
+        Digester::new(&self.lineage).entry(mailbox, entry)
+    }
+
+    /// The entries that are not held, with their digests, of some of `buckets` buckets (a power of
+    /// two). Looks through the whole list.
+    pub fn entries_of_buckets(
+        &self,
+        buckets: u32,
+        wanted: &HashSet<u32>,
+    ) -> HashMap<u32, Vec<(EntryHash, MailboxName)>> {
+        let mut digester = Digester::new(&self.lineage);
+        let mut found: HashMap<u32, Vec<_>> = HashMap::new();
+        let mask = buckets.next_power_of_two() - 1;
+        for (name, stored) in self.list.iter().filter(|(_, stored)| !stored.held) {
+            let bucket = digester.owner(name) & mask;
+            if wanted.contains(&bucket) {
+                let hash = digester.entry(name, &stored.entry);
+                found.entry(bucket).or_default().push((hash, name.clone()));
+            }
+        }
+        found
+    }
+
+    /// Whether all digests are those of the entries, computed anew. Looks through the whole list.
+    pub fn digests_are_right(&self) -> bool {
+        self.compute_digests() == self.digests
+    }
+
+    /// The digests of the entries under the lineage's key.
+    pub(crate) fn compute_digests(&self) -> Digests {
+        let mut digester = Digester::new(&self.lineage);
+        let mut tally = Tally::new(u64::try_from(self.len()).unwrap_or(u64::MAX));
+        let mut part = Part::default();
+        for (name, stored) in &self.list {
+            part.add(&mut digester, name, stored);
+            if part.owners() >= OWNERS_AT_ONCE {
+                tally.take(std::mem::take(&mut part));
+            }
+        }
+        tally.take(part);
+        tally.finish().0
+    }
+}
+
+/// Places in the owner's history.
+impl Version {
+    /// The stage of the owner's history that this list is: of the master's, if one is followed that
+    /// tells its history, else of the store's own.
+    pub fn place(&self) -> Place {
+        match &self.follows {
+            Some(follows) => follows.place,
+            None => Place {
+                epoch: self.epoch(),
+                sequence: self.sequence,
+            },
+        }
+    }
+
+    /// Whether the list, without held entries, is exactly the owner's at [`Version::place`]. Else it
+    /// may be newer in parts.
+    pub fn is_exact(&self) -> bool {
+        self.follows.as_ref().is_none_or(|follows| follows.exact)
+    }
+
+    /// The history that [`Version::place`] is a stage of.
+    pub fn owner_history(&self) -> OwnerHistory<'_> {
+        match &self.follows {
+            Some(follows) => OwnerHistory {
+                epoch: follows.place.epoch,
+                forks: &follows.forks,
+            },
+            None => OwnerHistory {
+                epoch: self.epoch(),
+                forks: self.lineage.forks(),
+            },
+        }
+    }
+
+    /// Where a peer whose list is the owner's at `place` can be told the changes since from. All
+    /// changes that it lacks come behind that, and perhaps some that it has.
+    pub fn local_position(&self, place: &Place) -> Standing {
+        let Some(follows) = &self.follows else {
+            let known = self.lineage.includes(place.epoch, place.sequence);
+            return if known {
+                self.own_position(place.sequence)
+            } else {
+                Standing::Unknown
+            };
+        };
+        if place.epoch == self.epoch() {
+            return self.own_position(place.sequence);
+        }
+        if !follows.includes(place) {
+            return Standing::Unknown;
+        }
+        if place.sequence > follows.place.sequence {
+            return Standing::Behind;
+        }
+        let local = self.history.local_of(place.sequence);
+        local.map_or(Standing::Unknown, Standing::From)
+    }
+
+    fn own_position(&self, sequence: Sequence) -> Standing {
+        if sequence > self.sequence {
+            Standing::Behind
+        } else if sequence < self.history.start() {
+            Standing::Unknown
+        } else {
+            Standing::From(sequence)
+        }
+    }
+
+    /// The place to resume from for whoever has been told everything up to `through`.
+    pub(crate) fn place_at(&self, through: Sequence) -> Option<Place> {
+        let Some(follows) = &self.follows else {
+            let epoch = self.epoch();
+            return Some(Place {
+                epoch,
+                sequence: through,
+            });
+        };
+        let sequence = if through >= follows.at {
+            Some(follows.place.sequence)
+        } else {
+            self.history.place_at(through)
+        };
+        sequence.map(|sequence| Place {
+            epoch: follows.place.epoch,
+            sequence,
+        })
+    }
+
+    /// The owner's history has been followed up to a place.
+    pub(crate) fn reach(&mut self, reached: &Reached) {
+        let before = self.follows.take();
+        let forks = reached.forks.clone();
+        let forks = forks.or_else(|| before.as_ref().map(|before| Arc::clone(&before.forks)));
+        let follows = Follows {
+            place: reached.place,
+            at: self.sequence,
+            exact: reached.exact,
+            forks: forks.unwrap_or_default(),
+        };
+        let before = before.filter(|_| reached.continues);
+        self.history.reach(before.as_ref(), &follows);
+        self.follows = Some(follows);
+    }
+
+    /// The list follows nobody's history any more but its own.
+    pub(crate) fn unfollow(&mut self) {
+        self.follows = None;
+        self.history.forget_places();
     }
 }
 
@@ -185,7 +394,7 @@ impl std::fmt::Debug for Version {
             .field("epoch", &self.epoch())
             .field("sequence", &self.sequence)
             .field("count", &self.len())
-            .field("root", &self.root)
+            .field("sum", &self.digests.sum)
             .finish_non_exhaustive()
     }
 }

@@ -5,10 +5,11 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
 use std::time::Instant;
 
-use proto::Refusal;
+use proto::{MailboxName, Refusal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
+use crate::digest::Digester;
 use crate::draft::{Draft, Judge};
 use crate::error::EditError;
 use crate::log::append::{Appender, Written};
@@ -16,7 +17,7 @@ use crate::log::record::Stamp;
 use crate::recover::Older;
 use crate::rules::{Answer, Batch};
 use crate::store::{Health, Shared};
-use crate::{Origin, Sequence, StoreConfig, Version};
+use crate::{Followed, Following, Lineage, Mismatch, Origin, Sequence, StoreConfig, Version};
 
 /// What the writer is asked for.
 pub(crate) enum Command {
@@ -29,13 +30,45 @@ pub(crate) enum Command {
     },
     /// The history from before the start has been read.
     History(Older),
-    /// A fork.
-    NewEpoch {
-        reply: oneshot::Sender<Result<Result<Arc<Version>, Refusal>, EditError>>,
-    },
+    /// What makes a group, or a segment, of its own.
+    Alone(Alone),
     /// The end.
     Stop,
 }
+
+/// What makes a group, or a segment, of its own, so that it is done as a whole or not at all.
+pub(crate) enum Alone {
+    /// A fork.
+    NewEpoch {
+        reply: Reply<Result<Arc<Version>, Refusal>>,
+    },
+    /// Lines of a master that tells its history.
+    Follow {
+        batch: Batch,
+        reached: Option<Following>,
+        reply: Reply<Result<Followed, Mismatch>>,
+    },
+    /// The end of following one.
+    Unfollow { origin: Origin, reply: Reply<()> },
+    /// Another key for the digests.
+    Adopt { key: [u8; 32], reply: Reply<()> },
+    /// Entries that wait for an operator's word to go.
+    Hold {
+        origin: Origin,
+        names: Vec<MailboxName>,
+        reply: Reply<()>,
+    },
+    /// That word, for at most so many of them. Answered with the number of those left.
+    Settle {
+        origin: Origin,
+        keep: bool,
+        names_max: usize,
+        reply: Reply<usize>,
+    },
+}
+
+/// Where an answer goes.
+pub(crate) type Reply<T> = oneshot::Sender<Result<T, EditError>>;
 
 /// A batch on its way through one or more groups.
 pub(crate) struct Job {
@@ -185,7 +218,7 @@ impl Writer {
         let began = Instant::now();
         let mut draft = Draft::new(&self.version);
         let mut waiting = Vec::new();
-        let mut epochs = Vec::new();
+        let mut last = None;
         let mut older = None;
         let mut next = Some(first);
         while let Some(command) = next {
@@ -195,20 +228,19 @@ impl Writer {
                     let answer = self.forget_conflicts(&mut draft, origin);
                     waiting.push(Waiting::Forgotten { answer, reply });
                 }
-                Command::NewEpoch { reply } => epochs.push(reply),
                 Command::History(read) => older = Some(read),
+                Command::Alone(alone) => last = Some(alone),
                 Command::Stop => self.queue.close(),
             }
-            let open = epochs.is_empty() && self.rest.is_none() && !self.is_full(&draft, began);
+            let open = last.is_none() && self.rest.is_none() && !self.is_full(&draft, began);
             next = open.then(|| self.queue.try_recv().ok()).flatten();
         }
         self.finish(draft, waiting);
         if let Some(older) = older {
             self.take_history(older);
         }
-        for reply in epochs {
-            let answer = self.new_epoch();
-            drop(reply.send(Ok(answer)));
+        if let Some(alone) = last {
+            self.carry_out(alone);
         }
     }
 
@@ -251,17 +283,23 @@ impl Writer {
 /// Making a group durable, and what follows.
 impl Writer {
     fn finish(&mut self, draft: Draft, waiting: Vec<Waiting>) {
-        if draft.builder.is_empty() {
-            self.answer(waiting);
-            return;
+        match self.commit(draft) {
+            Ok(len) => {
+                self.answer(waiting);
+                self.after_group(len);
+            }
+            Err(EditError::OutcomeUnknown) => outcome_unknown(waiting),
+            Err(_) => self.refuse(waiting),
         }
-        let Draft {
-            mut version,
-            builder,
-            notes,
-        } = draft;
-        let group = builder.finish(version.sequence, version.count(), version.root);
-        match self.log.append(&group) {
+    }
+
+    /// Makes what was decided durable and publishes it; returns its length in octets.
+    fn commit(&mut self, draft: Draft) -> Result<usize, EditError> {
+        if draft.is_empty() {
+            return Ok(0);
+        }
+        let (mut version, octets, notes) = draft.finish(&mut self.judge);
+        match self.log.append(&octets) {
             Written::Synced(end) => {
                 version.log = end;
                 version.history.push(notes);
@@ -270,19 +308,18 @@ impl Writer {
                     .history
                     .cut(&bounds, || self.shared.feeds.hindmost());
                 self.publish(version);
-                self.answer(waiting);
-                self.after_group(group.len());
+                Ok(octets.len())
             }
             Written::CutBack(cause) => {
                 if self.shared.set_health(Health::Full) != Health::Full {
                     warn!(%cause, "log can't be written, edits are refused until it can");
                 }
-                self.refuse(waiting);
+                Err(EditError::Refused)
             }
             Written::Unknown(cause) => {
                 error!(%cause, "log can't be made durable, edits are refused until a restart");
                 self.shared.set_health(Health::Failed);
-                outcome_unknown(waiting);
+                Err(EditError::OutcomeUnknown)
             }
         }
     }
@@ -341,6 +378,9 @@ impl Writer {
     }
 
     fn after_group(&mut self, len: usize) {
+        if len == 0 {
+            return;
+        }
         let len = u64::try_from(len).unwrap_or_default();
         self.shared.log_bytes.fetch_add(len, Ordering::Relaxed);
         if self.log.end().offset >= self.config.segment_bytes {
@@ -365,22 +405,141 @@ impl Writer {
             Err(cause) => warn!(%cause, "next log segment can't be created, this one goes on"),
         }
     }
+}
 
-    fn new_epoch(&mut self) -> Result<Arc<Version>, Refusal> {
+/// What makes a group, or a segment, of its own.
+impl Writer {
+    fn carry_out(&mut self, alone: Alone) {
+        // Nobody waits any more when a session has ended; what was done stands.
+        match alone {
+            Alone::NewEpoch { reply } => {
+                let lineage = self.version.lineage.forked(self.version.sequence);
+                let rolled = self.continue_as(lineage, |version| version.unfollow());
+                let answer = rolled.map(|()| Arc::clone(&self.version));
+                drop(reply.send(Ok(answer.map_err(|_| Refusal::Storage))));
+            }
+            Alone::Follow {
+                batch,
+                reached,
+                reply,
+            } => drop(reply.send(self.follow(batch, reached))),
+            Alone::Unfollow { origin, reply } => {
+                let done = self.alone(origin, |draft, _, stamp| draft.unfollow(stamp));
+                reply.send(done).ok();
+            }
+            Alone::Adopt { key, reply } => {
+                let adopted = self.adopt(key);
+                reply.send(adopted).ok();
+            }
+            Alone::Hold {
+                origin,
+                names,
+                reply,
+            } => {
+                let done = self.alone(origin, |draft, judge, stamp| {
+                    for name in &names {
+                        draft.hold(judge, stamp, name);
+                    }
+                });
+                reply.send(done).ok();
+            }
+            Alone::Settle {
+                origin,
+                keep,
+                names_max,
+                reply,
+            } => drop(reply.send(self.settle(origin, keep, names_max))),
+        }
+    }
+
+    fn settle(&mut self, origin: Origin, keep: bool, names_max: usize) -> Result<usize, EditError> {
+        let names: Vec<MailboxName> = self.version.held_names().take(names_max).cloned().collect();
+        self.alone(origin, |draft, judge, stamp| {
+            for name in &names {
+                draft.settle(judge, stamp, name, keep);
+            }
+        })?;
+        Ok(self.version.held())
+    }
+
+    fn follow(
+        &mut self,
+        batch: Batch,
+        reached: Option<Following>,
+    ) -> Result<Result<Followed, Mismatch>, EditError> {
+        let (mut draft, stamp) = self.begin(batch.origin)?;
+        let bytes = self.config.group_bytes;
+        for edit in batch.edits {
+            draft.follow(&mut self.judge, &stamp, edit);
+            draft.seal_at(bytes);
+        }
+        if let Some(reached) = &reached {
+            let found = draft.version.sum();
+            if let Some(expected) = reached.expected.filter(|expected| *expected != found) {
+                return Ok(Err(Mismatch { found, expected }));
+            }
+            draft.reach(&stamp, reached);
+        }
+        let len = self.commit(draft)?;
+        self.after_group(len);
+        Ok(Ok(Followed {
+            sequence: self.version.sequence,
+            exact: self.version.is_exact(),
+        }))
+    }
+
+    fn adopt(&mut self, key: [u8; 32]) -> Result<(), EditError> {
+        if *self.version.lineage.key() == key {
+            return Ok(());
+        }
+        let lineage = self.version.lineage.with_key(key);
+        self.continue_as(lineage, |version| {
+            version.digests = version.compute_digests();
+        })
+    }
+
+    fn begin(&self, origin: Origin) -> Result<(Draft, Stamp), EditError> {
         if self.shared.health() == Health::Failed {
-            return Err(Refusal::Storage);
+            return Err(EditError::Refused);
+        }
+        let time = (self.config.clock)();
+        Ok((Draft::new(&self.version), Stamp { time, origin }))
+    }
+
+    fn alone(
+        &mut self,
+        origin: Origin,
+        decide: impl FnOnce(&mut Draft, &mut Judge, &Stamp),
+    ) -> Result<(), EditError> {
+        let (mut draft, stamp) = self.begin(origin)?;
+        decide(&mut draft, &mut self.judge, &stamp);
+        let len = self.commit(draft)?;
+        self.after_group(len);
+        Ok(())
+    }
+
+    /// Goes on in a new segment, under another lineage.
+    fn continue_as(
+        &mut self,
+        lineage: Lineage,
+        change: impl FnOnce(&mut Version),
+    ) -> Result<(), EditError> {
+        if self.shared.health() == Health::Failed {
+            return Err(EditError::Refused);
         }
         let mut version = Version::clone(&self.version);
-        version.lineage = Arc::new(version.lineage.forked(version.sequence));
+        version.lineage = Arc::new(lineage);
+        change(&mut version);
         match self.log.roll(&version) {
             Ok(end) => {
                 version.log = end;
+                self.judge.digester = Digester::new(&version.lineage);
                 self.publish(version);
-                Ok(Arc::clone(&self.version))
+                Ok(())
             }
             Err(cause) => {
-                warn!(%cause, "log segment of a new epoch can't be created");
-                Err(Refusal::Storage)
+                warn!(%cause, "log segment of another lineage can't be created");
+                Err(EditError::Refused)
             }
         }
     }

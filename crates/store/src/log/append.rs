@@ -100,7 +100,7 @@ fn new_segment(
         lineage: Arc::clone(&version.lineage),
         sequence: version.sequence,
         count: version.count(),
-        root: version.root,
+        root: version.root(),
     };
     let octets = header.encode();
     let path = dir.join(file_name(number));

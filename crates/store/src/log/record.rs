@@ -5,17 +5,26 @@ use std::time::{Duration, SystemTime};
 
 use proto::{Acl, EditKind, Entry, Location, MailboxName, ReservedBy};
 
-use crate::Sequence;
 use crate::bytes::{Reader, put_long, put_short};
+use crate::ids::{put_forks, take_forks};
 use crate::intern::Intern;
+use crate::{Epoch, Place, Reached, Sequence};
 
 const KIND_CHANGE: u8 = 1;
 const KIND_CONFLICTS_FORGOTTEN: u8 = 2;
+const KIND_REACHED: u8 = 3;
+const KIND_UNFOLLOWED: u8 = 4;
 
 const FLAG_CONFLICT: u8 = 1;
 const FLAG_ORIGIN: u8 = 2;
 const FLAG_OLD_LOCATION: u8 = 4;
 const FLAGS: u8 = FLAG_CONFLICT | FLAG_ORIGIN | FLAG_OLD_LOCATION;
+
+/// Bits of a place's own octet.
+const REACHED_EXACT: u8 = 1;
+const REACHED_CONTINUES: u8 = 2;
+const REACHED_FORKS: u8 = 4;
+const REACHED_BITS: u8 = REACHED_EXACT | REACHED_CONTINUES | REACHED_FORKS;
 
 const ENTRY_NONE: u8 = 0;
 const ENTRY_ACTIVE: u8 = 1;
@@ -45,6 +54,8 @@ pub enum Operation {
     Deactivate,
     /// DELETE.
     Delete,
+    /// The master no longer has it; the entry is held until an operator says that it may go.
+    Hold,
 }
 
 impl From<&EditKind> for Operation {
@@ -78,6 +89,10 @@ pub enum What {
     Change(Change),
     /// All conflicts were declared settled.
     ConflictsForgotten,
+    /// The list has come to a place of the history that it follows.
+    Reached(Reached),
+    /// The list follows nobody's history but its own.
+    Unfollowed,
 }
 
 /// A mailbox's entry was set or removed.
@@ -107,6 +122,8 @@ pub(crate) fn encode(out: &mut Vec<u8>, ahead: u32, stamp: Option<&Stamp>, what:
     let (kind, mut flags) = match what {
         What::Change(change) => (KIND_CHANGE, change_flags(change)),
         What::ConflictsForgotten => (KIND_CONFLICTS_FORGOTTEN, 0),
+        What::Reached(_) => (KIND_REACHED, 0),
+        What::Unfollowed => (KIND_UNFOLLOWED, 0),
     };
     if stamp.is_some() {
         flags |= FLAG_ORIGIN;
@@ -119,9 +136,44 @@ pub(crate) fn encode(out: &mut Vec<u8>, ahead: u32, stamp: Option<&Stamp>, what:
         put_short(out, head(&stamp.origin.identity));
         put_short(out, head(&stamp.origin.peer));
     }
-    if let What::Change(change) = what {
-        encode_change(out, change);
+    match what {
+        What::Change(change) => encode_change(out, change),
+        What::Reached(reached) => encode_reached(out, reached),
+        What::ConflictsForgotten | What::Unfollowed => {}
     }
+}
+
+fn encode_reached(out: &mut Vec<u8>, reached: &Reached) {
+    let bit = |is: bool, bit: u8| if is { bit } else { 0 };
+    out.push(
+        bit(reached.exact, REACHED_EXACT)
+            | bit(reached.continues, REACHED_CONTINUES)
+            | bit(reached.forks.is_some(), REACHED_FORKS),
+    );
+    out.extend_from_slice(&reached.place.epoch.0);
+    out.extend_from_slice(&reached.place.sequence.0.to_be_bytes());
+    if let Some(forks) = &reached.forks {
+        put_forks(out, forks);
+    }
+}
+
+fn decode_reached(input: &mut Reader<'_>) -> Option<Reached> {
+    let bits = input.u8()?;
+    if bits & !REACHED_BITS != 0 {
+        return None;
+    }
+    let epoch = Epoch(input.array()?);
+    let sequence = Sequence(input.u64()?);
+    let forks = match bits & REACHED_FORKS {
+        0 => None,
+        _ => Some(take_forks(input)?.into()),
+    };
+    Some(Reached {
+        place: Place { epoch, sequence },
+        exact: bits & REACHED_EXACT != 0,
+        continues: bits & REACHED_CONTINUES != 0,
+        forks,
+    })
 }
 
 fn change_flags(change: &Change) -> u8 {
@@ -139,6 +191,7 @@ fn encode_change(out: &mut Vec<u8>, change: &Change) {
         Operation::Reserve => 2,
         Operation::Deactivate => 3,
         Operation::Delete => 4,
+        Operation::Hold => 5,
     });
     put_short(out, change.mailbox.key());
     if let Some(old) = &change.old_location {
@@ -208,6 +261,8 @@ pub(crate) fn decode(
     let what = match kind {
         KIND_CHANGE => What::Change(decode_change(input, flags, interner)?),
         KIND_CONFLICTS_FORGOTTEN => What::ConflictsForgotten,
+        KIND_REACHED => What::Reached(decode_reached(input)?),
+        KIND_UNFOLLOWED => What::Unfollowed,
         _ => return None,
     };
     Some(Record {
@@ -232,6 +287,7 @@ fn decode_change(input: &mut Reader<'_>, flags: u8, interner: &mut impl Intern) 
         2 => Operation::Reserve,
         3 => Operation::Deactivate,
         4 => Operation::Delete,
+        5 => Operation::Hold,
         _ => return None,
     };
     let mailbox = MailboxName::from_key(input.short()?).ok()?;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use crate::bytes::Reader;
 use crate::file::{File, FileSystem, Open, read_full};
-use crate::ids::FORKS_MAX;
-use crate::{Epoch, Fork, Lineage, Root, Sequence};
+use crate::ids::{FORKS_MAX, put_forks, take_forks};
+use crate::{Epoch, Lineage, Root, Sequence};
 
 const MAGIC: [u8; 8] = *b"MUPDLOG\0";
 
@@ -138,22 +138,12 @@ pub(crate) fn open(
 pub(crate) fn encode_lineage(out: &mut Vec<u8>, lineage: &Lineage) {
     out.extend_from_slice(&lineage.epoch().0);
     out.extend_from_slice(lineage.key());
-    let forks = u32::try_from(lineage.forks().len()).unwrap_or(u32::MAX);
-    out.extend_from_slice(&forks.to_be_bytes());
-    for fork in lineage.forks() {
-        out.extend_from_slice(&fork.epoch.0);
-        out.extend_from_slice(&fork.sequence.0.to_be_bytes());
-    }
+    put_forks(out, lineage.forks());
 }
 
 pub(crate) fn decode_lineage(input: &mut Reader<'_>) -> Option<Lineage> {
     let epoch = Epoch(input.array()?);
     let key = input.array()?;
-    let mut forks = Vec::new();
-    for _ in 0..input.u32()? {
-        let epoch = Epoch(input.array()?);
-        let sequence = Sequence(input.u64()?);
-        forks.push(Fork { epoch, sequence });
-    }
+    let forks = take_forks(input)?;
     Some(Lineage::from_parts(epoch, key, forks))
 }

@@ -223,7 +223,7 @@ pub(super) fn notes(group: &Group) -> Vec<Note> {
             old_location: change.old_location.clone(),
             new_location: change.new.as_ref().map(|new| new.location().clone()),
         }),
-        What::ConflictsForgotten => None,
+        What::ConflictsForgotten | What::Reached(_) | What::Unfollowed => None,
     };
     group.records.iter().filter_map(note).collect()
 }

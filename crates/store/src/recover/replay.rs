@@ -144,7 +144,7 @@ impl Recovery<'_> {
             && header.lineage.includes(lineage.epoch(), version.sequence);
         let same_list = header.sequence == version.sequence
             && header.count == version.count()
-            && header.root == version.root;
+            && header.root == version.root();
         Ok(same_store && same_list)
     }
 
@@ -226,12 +226,15 @@ impl Recovery<'_> {
                     version.carry_out(digester, record.sequence, change);
                 }
                 What::ConflictsForgotten => version.conflicts.clear(),
+                What::Reached(reached) => version.reach(reached),
+                What::Unfollowed => version.unfollow(),
             }
         }
         version.sequence = group.last;
-        if version.count() != group.count || version.root != group.root {
+        if version.count() != group.count || version.root() != group.root {
             return Err("group does not lead to the list that it is said to lead to");
         }
+        version.keep_up(digester, group.records.len());
         let notes = history::notes(group);
         version.history.push(notes);
         version.history.cut(&self.config.history_bounds(), || None);

@@ -3,13 +3,14 @@
 use proto::MailboxName;
 
 use crate::digest::Digester;
+use crate::digests::Part;
 use crate::file::{File, read_full};
 use crate::intern::Intern;
 use crate::snapshot::format::{
     BLOCK_CONFLICTS, BLOCK_END, BLOCK_ENTRIES, BLOCK_HEADER_LEN, BlockHeader, Header, ItemReader,
 };
 use crate::snapshot::read::{BadSnapshot, damaged};
-use crate::{Root, Sequence, Stored};
+use crate::{Sequence, Stored};
 
 /// A block as it stands in the file; only its head has been looked at.
 pub(super) struct Block {
@@ -114,8 +115,8 @@ pub(super) struct Entries {
     pub(super) bounds: Option<(MailboxName, MailboxName)>,
     /// Every other entry, and those between.
     pub(super) halves: [Vec<(MailboxName, Stored)>; 2],
-    /// Sum of their digests.
-    pub(super) sum: Root,
+    /// What they add up to.
+    pub(super) part: Part,
 }
 
 /// Checks and decodes blocks, in any order.
@@ -148,14 +149,14 @@ impl<'a, I: Intern> Decoder<'a, I> {
         let half = || Vec::with_capacity(items_expected(block).div_ceil(2));
         let mut halves = [half(), half()];
         let mut bounds: Option<(MailboxName, MailboxName)> = None;
-        let mut sum = Root::default();
+        let mut part = Part::default();
         self.items(block, |digester, mailbox, stored| {
             match &mut bounds {
                 Some((_, last)) if *last >= mailbox => return Err("block is not in order"),
                 Some((_, last)) => *last = mailbox.clone(),
                 None => bounds = Some((mailbox.clone(), mailbox.clone())),
             }
-            sum = sum.with(digester.entry(&mailbox, &stored.entry));
+            part.add(digester, &mailbox, &stored);
             let [next, other] = &mut halves;
             next.push((mailbox, stored));
             std::mem::swap(next, other);
@@ -165,7 +166,7 @@ impl<'a, I: Intern> Decoder<'a, I> {
             offset: block.offset,
             bounds,
             halves,
-            sum,
+            part,
         })
     }
 

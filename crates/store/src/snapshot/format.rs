@@ -33,7 +33,8 @@ pub(crate) const BLOCK_BYTES_MAX: usize = 1 << 20;
 const ITEM_KIND: u8 = 0x03;
 const ITEM_SAME_LOCATION: u8 = 0x04;
 const ITEM_SAME_ACL: u8 = 0x08;
-const ITEM_BITS: u8 = ITEM_KIND | ITEM_SAME_LOCATION | ITEM_SAME_ACL;
+const ITEM_HELD: u8 = 0x10;
+const ITEM_BITS: u8 = ITEM_KIND | ITEM_SAME_LOCATION | ITEM_SAME_ACL | ITEM_HELD;
 
 /// What a snapshot begins with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,7 +56,7 @@ impl Header {
             lineage: Arc::clone(&version.lineage),
             sequence: version.sequence,
             count: version.count(),
-            root: version.root,
+            root: version.root(),
             conflicts: u64::try_from(conflicts).unwrap_or(u64::MAX),
             log: version.log,
         }
@@ -153,6 +154,9 @@ impl ItemWriter {
         if same_acl {
             head |= ITEM_SAME_ACL;
         }
+        if stored.held {
+            head |= ITEM_HELD;
+        }
         let shared = before.map_or(0, |(name, _)| shared_len(name.key(), mailbox.key()));
         out.push(head);
         out.extend_from_slice(&u16::try_from(shared).unwrap_or_default().to_be_bytes());
@@ -219,7 +223,12 @@ impl<'a> ItemReader<'a> {
             _ => before?.acl().cloned(),
         };
         let entry = entry_from(head & ITEM_KIND, location, acl)?;
-        let stored = Stored { entry, changed };
+        let held = head & ITEM_HELD != 0;
+        let stored = Stored {
+            entry,
+            changed,
+            held,
+        };
         self.before = Some(stored.clone());
         Some((mailbox, stored))
     }

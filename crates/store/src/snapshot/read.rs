@@ -7,6 +7,7 @@ use std::thread;
 use proto::MailboxName;
 
 use crate::Version;
+use crate::digests::Tally;
 use crate::file::{File, read_full};
 use crate::history::History;
 use crate::intern::Interner;
@@ -80,6 +81,7 @@ pub(super) fn damaged(offset: u64, what: &'static str) -> BadSnapshot {
 /// Puts decoded blocks together, in their order.
 pub(super) struct Loading {
     version: Version,
+    tally: Tally,
     last: Option<MailboxName>,
     conflicts: u64,
 }
@@ -93,6 +95,7 @@ impl Loading {
                 log: header.log,
                 ..Version::empty(Arc::clone(&header.lineage))
             },
+            tally: Tally::new(header.count),
             last: None,
             conflicts: 0,
         }
@@ -118,7 +121,7 @@ impl Loading {
             offset,
             bounds,
             halves,
-            sum,
+            part,
         } = entries;
         let Some((first, last)) = bounds else {
             return Ok(());
@@ -127,7 +130,7 @@ impl Loading {
             return Err(damaged(offset, "block does not continue the one before"));
         }
         self.last = Some(last);
-        self.version.root = self.version.root.with(sum);
+        self.tally.take(part);
         for (mailbox, stored) in halves.into_iter().flatten() {
             self.version.list.insert(mailbox, stored);
         }
@@ -136,9 +139,13 @@ impl Loading {
 
     fn finish(self, header: &Header) -> Result<Version, &'static str> {
         let Self {
-            version, conflicts, ..
+            mut version,
+            tally,
+            conflicts,
+            ..
         } = self;
-        let agrees = version.count() == header.count && version.root == header.root;
+        (version.digests, version.held) = tally.finish();
+        let agrees = version.count() == header.count && version.root() == header.root;
         if !agrees || conflicts != header.conflicts {
             return Err("content does not add up to the header's count and root");
         }

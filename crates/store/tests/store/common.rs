@@ -135,6 +135,16 @@ impl Model {
         }
     }
 
+    fn set(&mut self, mailbox: &MailboxName, entry: Entry, changed: Sequence) {
+        let held = false;
+        let stored = Stored {
+            entry,
+            changed,
+            held,
+        };
+        self.list.insert(mailbox.clone(), stored);
+    }
+
     /// Carries an edit out; whether it was granted.
     pub(crate) fn edit(&mut self, edit: &Edit) -> bool {
         let current = self.list.get(&edit.mailbox).cloned();
@@ -156,11 +166,9 @@ impl Model {
         }
         let changed = self.sequence;
         match entry {
-            Some(entry) => self
-                .list
-                .insert(edit.mailbox.clone(), Stored { entry, changed }),
-            None => self.list.remove(&edit.mailbox),
-        };
+            Some(entry) => self.set(&edit.mailbox, entry, changed),
+            None => _ = self.list.remove(&edit.mailbox),
+        }
         true
     }
 }
@@ -212,7 +220,7 @@ pub(crate) fn open_without_history(disk: &SimDisk) -> Result<Stepped, OpenError>
 
 /// The list is consistent with itself.
 pub(crate) fn check(version: &Version) {
-    assert_eq!(version.root(), version.compute_root());
+    assert!(version.digests_are_right());
     assert!(version.iter().is_sorted_by_key(|(name, _)| name));
     assert!(
         version

@@ -63,7 +63,7 @@ async fn edits_survive_a_restart_and_reach_feeds() {
         (version.epoch(), version.sequence(), version.len()),
         (epoch, Sequence(4), 1)
     );
-    assert_eq!(version.root(), version.compute_root());
+    assert!(version.digests_are_right());
     assert_eq!(version.get(&name("user.a")).unwrap().changed, Sequence(3));
     assert_eq!(version.history().since(Sequence(1)).unwrap().count(), 3);
     store.shutdown().await;

@@ -1,0 +1,179 @@
+//! All sums that a version keeps of its list.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use imbl::{OrdMap, OrdSet};
+use proto::{Location, MailboxName};
+
+use crate::buckets::{Buckets, index};
+use crate::digest::Digester;
+use crate::{HostFilter, Stored, Sum};
+
+/// Sums of a whole list, of each server and of each bucket. Held entries are in none of them.
+#[derive(Clone)]
+pub(crate) struct Digests {
+    pub(crate) sum: Sum,
+    hosts: OrdMap<Arc<[u8]>, Sum>,
+    pub(crate) buckets: Buckets,
+}
+
+/// An entry that counts: its digest, and where it is.
+pub(crate) struct Counted {
+    sum: Sum,
+    location: Location,
+}
+
+impl Digests {
+    pub(crate) fn empty() -> Self {
+        Tally::new(0).finish().0
+    }
+
+    pub(crate) fn sum_of_hosts(&self, filter: &HostFilter) -> Sum {
+        let hosts = filter.hosts();
+        hosts.filter_map(|host| self.hosts.get(host)).copied().sum()
+    }
+
+    /// What an entry will count for.
+    pub(crate) fn counted(
+        digester: &mut Digester,
+        mailbox: &MailboxName,
+        stored: Option<&Stored>,
+    ) -> Option<Counted> {
+        let stored = stored.filter(|stored| !stored.held)?;
+        Some(Counted {
+            sum: Sum::of(digester.entry(mailbox, &stored.entry)),
+            location: stored.entry.location().clone(),
+        })
+    }
+
+    pub(crate) fn change(
+        &mut self,
+        digester: &mut Digester,
+        mailbox: &MailboxName,
+        old: Option<&Counted>,
+        new: Option<&Counted>,
+    ) {
+        let sum_of = |counted: Option<&Counted>| counted.map_or(Sum::default(), |c| c.sum);
+        let by = sum_of(new) - sum_of(old);
+        if by == Sum::default() {
+            return;
+        }
+        self.sum += by;
+        self.buckets.change(digester.owner(mailbox), mailbox, by);
+        match (old, new) {
+            (Some(old), Some(new)) if old.location.server() == new.location.server() => {
+                self.add_to_host(new.location.server(), by);
+            }
+            _ => {
+                if let Some(old) = old {
+                    self.add_to_host(old.location.server(), Sum::default() - old.sum);
+                }
+                if let Some(new) = new {
+                    self.add_to_host(new.location.server(), new.sum);
+                }
+            }
+        }
+    }
+
+    fn add_to_host(&mut self, server: &[u8], by: Sum) {
+        let Some(sum) = self.hosts.get_mut(server) else {
+            self.hosts.insert(server.into(), by);
+            return;
+        };
+        *sum += by;
+        if *sum == Sum::default() {
+            self.hosts.remove(server);
+        }
+    }
+}
+
+/// Two sets of sums are the same if they say the same of every server and bucket; the numbers of
+/// buckets may differ.
+impl PartialEq for Digests {
+    fn eq(&self, other: &Self) -> bool {
+        let len = self.buckets.len().min(other.buckets.len());
+        self.sum == other.sum
+            && self.hosts == other.hosts
+            && self.buckets.folded(len) == other.buckets.folded(len)
+    }
+}
+
+/// Sums of a part of a list, so that several may count parts of it.
+#[derive(Default)]
+pub(crate) struct Part {
+    sum: Sum,
+    hosts: HashMap<Arc<[u8]>, Sum>,
+    /// By the hash of their owner; an owner's entries mostly stand behind each other.
+    owners: Vec<(u32, Sum)>,
+    held: Vec<MailboxName>,
+}
+
+impl Part {
+    pub(crate) fn add(&mut self, digester: &mut Digester, mailbox: &MailboxName, stored: &Stored) {
+        if stored.held {
+            self.held.push(mailbox.clone());
+            return;
+        }
+        let sum = Sum::of(digester.entry(mailbox, &stored.entry));
+        self.sum += sum;
+        let server = stored.entry.location().server();
+        match self.hosts.get_mut(server) {
+            Some(host) => *host += sum,
+            None => _ = self.hosts.insert(server.into(), sum),
+        }
+        let owner = digester.owner(mailbox);
+        match self.owners.last_mut() {
+            Some((last, of_owner)) if *last == owner => *of_owner += sum,
+            _ => self.owners.push((owner, sum)),
+        }
+    }
+
+    pub(crate) fn owners(&self) -> usize {
+        self.owners.len()
+    }
+}
+
+/// Puts together what parts of a list add up to.
+pub(crate) struct Tally {
+    sum: Sum,
+    hosts: HashMap<Arc<[u8]>, Sum>,
+    buckets: Vec<Sum>,
+    held: OrdSet<MailboxName>,
+}
+
+impl Tally {
+    /// For a list of about so many entries.
+    pub(crate) fn new(entries: u64) -> Self {
+        Self {
+            sum: Sum::default(),
+            hosts: HashMap::new(),
+            buckets: vec![Sum::default(); index(Buckets::len_for(entries))],
+            held: OrdSet::new(),
+        }
+    }
+
+    pub(crate) fn take(&mut self, part: Part) {
+        self.sum += part.sum;
+        for (host, sum) in part.hosts {
+            *self.hosts.entry(host).or_default() += sum;
+        }
+        let mask = self.buckets.len() - 1;
+        for (owner, sum) in part.owners {
+            if let Some(bucket) = self.buckets.get_mut(index(owner) & mask) {
+                *bucket += sum;
+            }
+        }
+        self.held.extend(part.held);
+    }
+
+    /// The sums, and the names that are held.
+    pub(crate) fn finish(self) -> (Digests, OrdSet<MailboxName>) {
+        let digests = Digests {
+            sum: self.sum,
+            hosts: self.hosts.into_iter().collect(),
+            buckets: Buckets::from_sums(self.buckets),
+        };
+        (digests, self.held)
+    }
+}
