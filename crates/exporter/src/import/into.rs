@@ -45,7 +45,7 @@ pub async fn into_empty(
     list: &FileList,
     peer: &str,
 ) -> Result<Imported, ImportError> {
-    let count = store.current().count();
+    let count = u64::try_from(store.current().len()).unwrap_or(u64::MAX);
     if count > 0 {
         return Err(ImportError::NotEmpty(count));
     }
