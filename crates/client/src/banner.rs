@@ -1,6 +1,7 @@
 //! What a server says of itself.
 
 use proto::codec::{Response, Status, parse_response};
+use proto::resync::RESYNC_VERSION;
 
 use crate::error::Error;
 use crate::wire::{Wire, lossy};
@@ -30,6 +31,13 @@ impl Banner {
         self.capabilities
             .iter()
             .any(|(offered, _)| offered.eq_ignore_ascii_case(name))
+    }
+
+    /// Whether the server knows our version of RESYNC (`docs/resync.md`).
+    pub fn offers_resync(&self) -> bool {
+        self.capabilities.iter().any(|(name, arguments)| {
+            name == "RESYNC" && arguments.iter().any(|version| version == RESYNC_VERSION)
+        })
     }
 
     /// Whether the server says that it takes changes itself.

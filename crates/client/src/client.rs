@@ -5,6 +5,7 @@ use std::fmt;
 use proto::codec::{
     Command, Response, Status, decode_base64, encode_base64, encode_sasl_line, parse_response,
 };
+use proto::resync::ResyncFrom;
 use proto::{Acl, Entry, Location, MailboxName};
 use tokio::net::TcpStream;
 use transport::Stream;
@@ -16,8 +17,9 @@ use crate::error::Error;
 use crate::listing::Listing;
 use crate::options::{Login, Options, Timeouts, Tls};
 use crate::record::{Listed, listed};
+use crate::resync::Resync;
 use crate::updates::Updates;
-use crate::wire::{Wire, lossy, within};
+use crate::wire::{Octets, Wire, lossy, within};
 
 /// One connection that has logged in and runs one command at a time.
 ///
@@ -84,8 +86,8 @@ impl Client {
         let algorithm = b"DEFLATE".into();
         self.run("COMPRESS", &Command::Compress { algorithm })
             .await?;
-        let (stream, limits) = self.wire.into_stream();
-        self.wire = Wire::new(stream.compress(), limits);
+        let compress = async |stream: Stream| Ok::<_, Error>(stream.compress());
+        self.wire = self.wire.change_layer(compress).await?;
         Ok(self)
     }
 
@@ -184,6 +186,18 @@ impl Client {
         Updates::new(self.wire, tag)
     }
 
+    /// RESYNC (`docs/resync.md`): what a list at this place lacks, or a compare, and then every change,
+    /// of all mailboxes or of those on `hosts`. Only with a server whose banner
+    /// [offers](Banner::offers_resync) it. The command goes out with the first [`Resync::next`].
+    pub fn resync(self, from: ResyncFrom, hosts: &[&[u8]]) -> Resync {
+        Resync::begin(self.wire, from, hosts)
+    }
+
+    /// Octets of the protocol read and written so far.
+    pub fn octets(&self) -> Octets {
+        self.wire.octets()
+    }
+
     async fn run(&mut self, name: &'static str, command: &Command<'_>) -> Result<(), Error> {
         let tag = self.wire.queue(command);
         loop {
@@ -252,7 +266,8 @@ pub(crate) fn response_tag<'a>(response: &'a Response<'_>) -> Option<&'a [u8]> {
         Response::Status { tag, .. }
         | Response::Mailbox { tag, .. }
         | Response::Reserve { tag, .. }
-        | Response::Delete { tag, .. } => Some(tag),
+        | Response::Delete { tag, .. }
+        | Response::Resync { tag, .. } => Some(tag),
         Response::Greeting { .. } | Response::Capability { .. } | Response::GoAhead => None,
     }
 }
@@ -270,9 +285,9 @@ async fn start_tls(
             break;
         }
     }
-    let (stream, limits) = wire.into_stream();
-    let stream = stream.connect_tls(tls, host).await?;
-    Ok(Wire::new(stream, limits))
+    Ok(wire
+        .change_layer(|stream| stream.connect_tls(tls, host))
+        .await?)
 }
 
 /// AUTHENTICATE with the best mechanism of the banner. Challenges are lines of bare base64.

@@ -3,7 +3,8 @@
 //!
 //! A [`Client`] is one connection that has logged in. It runs one command at a time; nothing runs
 //! in the background, so dropping it closes the connection. [`Client::update`] turns it into
-//! [`Updates`], whose [`next`](Updates::next) can be cancelled at any point without losing a line.
+//! [`Updates`], and [`Client::resync`] into [`Resync`], whose `next` can be cancelled at any point
+//! without losing a line.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), client::Error> {
@@ -29,6 +30,7 @@ mod error;
 mod listing;
 mod options;
 mod record;
+mod resync;
 mod updates;
 mod wire;
 
@@ -38,4 +40,7 @@ pub use self::error::Error;
 pub use self::listing::Listing;
 pub use self::options::{Login, Options, Timeouts, Tls};
 pub use self::record::{Listed, Unusable};
+pub use self::resync::{Entries, EntriesAnswer, GroupSums, Resync, ResyncEvent};
 pub use self::updates::{BARRIERS_MAX, Barrier, Update, Updates};
+pub use self::wire::Octets;
+pub use proto::resync::{DigestKey, Named, ResyncFrom, WireSum};

@@ -8,7 +8,7 @@ use proto::{Entry, MailboxName};
 
 use crate::error::Error;
 use crate::record::{Listed, Unusable, listed};
-use crate::wire::{Wire, lossy};
+use crate::wire::{Octets, Wire, lossy};
 
 /// Most NOOPs that may be without an answer.
 pub const BARRIERS_MAX: usize = 16;
@@ -18,8 +18,7 @@ pub struct Updates {
     wire: Wire,
     tag: String,
     dump: Dump,
-    barriers: VecDeque<(String, Barrier)>,
-    barriers_sent: u64,
+    barriers: Barriers,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,8 +60,7 @@ impl Updates {
             wire,
             tag,
             dump: Dump::Running,
-            barriers: VecDeque::new(),
-            barriers_sent: 0,
+            barriers: Barriers::default(),
         }
     }
 
@@ -83,14 +81,12 @@ impl Updates {
     /// Asks for a sign that everything committed until now has been sent: NOOP, which goes out with
     /// the following calls of [`next`](Self::next).
     pub fn barrier(&mut self) -> Result<Barrier, Error> {
-        if self.barriers.len() >= BARRIERS_MAX {
-            return Err(Error::TooManyBarriers);
-        }
-        self.barriers_sent += 1;
-        let barrier = Barrier(self.barriers_sent);
-        let tag = self.wire.queue(&Command::Noop);
-        self.barriers.push_back((tag, barrier));
-        Ok(barrier)
+        self.barriers.ask(&mut self.wire)
+    }
+
+    /// Octets of the protocol read and written so far.
+    pub fn octets(&self) -> Octets {
+        self.wire.octets()
     }
 
     /// Whether the list is complete.
@@ -99,14 +95,10 @@ impl Updates {
     }
 
     fn event(&mut self, response: &Response<'_>) -> Result<Option<Update>, Error> {
-        if let Some(listed) = listed(response) {
-            return Ok(Some(match listed {
-                Listed::Mailbox { name, entry } => Update::Mailbox { name, entry },
-                Listed::Unusable(unusable) => Update::Unusable(unusable),
-            }));
+        if let Some(line) = line(response) {
+            return Ok(Some(line));
         }
         match response {
-            Response::Delete { name, .. } => Ok(Some(deleted(name))),
             Response::Status { tag, status, text } => self.status(tag, *status, text),
             _ => Err(UNEXPECTED),
         }
@@ -125,14 +117,56 @@ impl Updates {
                 Ok(Some(Update::DumpComplete))
             }
             Status::Ok if tag == b"*" => Ok(None),
-            Status::Ok => match self.barriers.pop_front() {
-                Some((sent, barrier)) if sent.as_bytes() == tag => {
-                    Ok(Some(Update::Reached(barrier)))
-                }
-                _ => Err(UNEXPECTED),
+            Status::Ok => match self.barriers.reached(tag) {
+                Some(barrier) => Ok(Some(Update::Reached(barrier))),
+                None => Err(UNEXPECTED),
             },
         }
     }
+}
+
+/// NOOPs that have no answer yet.
+#[derive(Debug, Default)]
+pub(crate) struct Barriers {
+    waiting: VecDeque<(String, Barrier)>,
+    sent: u64,
+}
+
+impl Barriers {
+    /// Queues a NOOP.
+    pub(crate) fn ask(&mut self, wire: &mut Wire) -> Result<Barrier, Error> {
+        if self.waiting.len() >= BARRIERS_MAX {
+            return Err(Error::TooManyBarriers);
+        }
+        self.sent += 1;
+        let barrier = Barrier(self.sent);
+        let tag = wire.queue(&Command::Noop);
+        self.waiting.push_back((tag, barrier));
+        Ok(barrier)
+    }
+
+    /// The NOOP that an OK with this tag answers: the first in the queue, or none.
+    pub(crate) fn reached(&mut self, tag: &[u8]) -> Option<Barrier> {
+        let (_, barrier) = self
+            .waiting
+            .pop_front_if(|(sent, _)| sent.as_bytes() == tag)?;
+        Some(barrier)
+    }
+
+    fn len(&self) -> usize {
+        self.waiting.len()
+    }
+}
+
+/// A MAILBOX, RESERVE or DELETE line.
+pub(crate) fn line(response: &Response<'_>) -> Option<Update> {
+    if let Response::Delete { name, .. } = response {
+        return Some(deleted(name));
+    }
+    Some(match listed(response)? {
+        Listed::Mailbox { name, entry } => Update::Mailbox { name, entry },
+        Listed::Unusable(unusable) => Update::Unusable(unusable),
+    })
 }
 
 fn deleted(name: &[u8]) -> Update {

@@ -25,6 +25,16 @@ pub(crate) struct Wire {
     output: BytesMut,
     is_flushed: bool,
     commands: u64,
+    octets: Octets,
+}
+
+/// How much a connection has carried: octets of MUPDATE, before compression and TLS.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Octets {
+    /// From the server.
+    pub read: u64,
+    /// To the server.
+    pub written: u64,
 }
 
 impl Wire {
@@ -37,13 +47,27 @@ impl Wire {
             output: BytesMut::new(),
             is_flushed: true,
             commands: 0,
+            octets: Octets::default(),
         }
     }
 
-    /// Gives the stream to be changed. What was read before is thrown away: it came through the old
-    /// layer.
-    pub(crate) fn into_stream(self) -> (Stream, ResponseLimits) {
-        (self.stream, self.limits)
+    /// Exchanges the stream for one with another layer. What was read before is thrown away: it came
+    /// through the old layer.
+    pub(crate) async fn change_layer<F, E>(
+        self,
+        change: impl FnOnce(Stream) -> F,
+    ) -> Result<Self, E>
+    where
+        F: Future<Output = Result<Stream, E>>,
+    {
+        Ok(Self {
+            octets: self.octets,
+            ..Self::new(change(self.stream).await?, self.limits)
+        })
+    }
+
+    pub(crate) fn octets(&self) -> Octets {
+        self.octets
     }
 
     /// Puts a security layer over the stream from here. What was read before came through it already.
@@ -105,16 +129,21 @@ impl Wire {
             &mut self.input
         ))? {
             0 => Poll::Ready(Err(Error::Closed)),
-            _ => Poll::Ready(Ok(())),
+            read => {
+                add(&mut self.octets.read, read);
+                Poll::Ready(Ok(()))
+            }
         }
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         while !self.output.is_empty() {
             let stream = Pin::new(&mut self.stream);
-            if ready!(poll_write_buf(stream, cx, &mut self.output))? == 0 {
+            let written = ready!(poll_write_buf(stream, cx, &mut self.output))?;
+            if written == 0 {
                 return Poll::Ready(Err(Error::Closed));
             }
+            add(&mut self.octets.written, written);
         }
         if !self.is_flushed {
             ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
@@ -137,6 +166,10 @@ pub(crate) async fn within<T, E: Into<Error>>(
 
 pub(crate) fn lossy(octets: &[u8]) -> String {
     String::from_utf8_lossy(octets).into_owned()
+}
+
+fn add(counter: &mut u64, octets: usize) {
+    *counter = counter.saturating_add(u64::try_from(octets).unwrap_or(u64::MAX));
 }
 
 const READ_BYTES: usize = 16 * 1024;

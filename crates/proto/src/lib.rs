@@ -16,6 +16,7 @@ mod edit;
 mod entry;
 mod location;
 mod mailbox;
+pub mod resync;
 pub mod session;
 
 pub use acl::{ACL_BYTES_MAX, Acl, InvalidAcl};

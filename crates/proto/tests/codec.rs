@@ -181,6 +181,7 @@ fn banner_of_a_slave() {
         mechanisms: &[],
         starttls: true,
         compress: true,
+        resync: false,
         servername: "slave.murder.test",
         implementation: "Cyrus IMAP",
         version: "3.6.1",

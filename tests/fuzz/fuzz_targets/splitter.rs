@@ -4,6 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use proto::codec::{CommandLimits, Limits};
+use proto::resync::ResyncFrom;
 use proto::session::{Request, SaslAnswer, ServerSession, SessionConfig, Step};
 
 fuzz_target!(|input: &[u8]| {
@@ -46,6 +47,7 @@ fn steps(control: u8, octets: &[u8], sizes: &[usize]) -> Vec<Step> {
     let mut session = ServerSession::new(SessionConfig {
         // What is thrown away at STARTTLS depends on what has come by then.
         starttls_available: false,
+        resync_available: control & 16 != 0,
         read_only: control & 1 != 0,
         strict: control & 2 != 0,
         limits: if control & 4 != 0 {
@@ -88,6 +90,11 @@ fn run(session: &mut ServerSession, steps: &mut Vec<Step>) {
             },
             Step::Request(Request::Compress { .. }) => session.compress_started(),
             Step::Request(Request::Update { .. }) => session.streaming(),
+            Step::Request(Request::Resync { from, .. }) => match from {
+                ResyncFrom::Nothing => session.streaming(),
+                ResyncFrom::Place { sequence: 0, .. } => session.resync_refused(),
+                ResyncFrom::Place { .. } => session.comparing(),
+            },
             _ => {}
         }
         steps.push(step);

@@ -122,6 +122,7 @@ impl Driver {
             mechanisms: &self.authenticator.mechanisms(&Security::of(stream)),
             starttls: self.tls.is_some() && !stream.is_tls(),
             compress: true,
+            resync: false,
             servername: "localhost",
             implementation: "test",
             version: "0",

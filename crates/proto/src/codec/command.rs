@@ -1,6 +1,9 @@
-//! Commands of RFC 3656 section 4, with Cyrus's COMPRESS and PARTIAL-UPDATE.
+//! Commands of RFC 3656 section 4, with Cyrus's COMPRESS and PARTIAL-UPDATE, and RESYNC
+//! (`docs/resync.md`).
 
 use std::borrow::Cow;
+
+use crate::resync::NAMED_STRINGS_MAX;
 
 /// Most hosts that one UPDATE may name; Cyrus reads no more.
 pub const UPDATE_HOSTS_MAX: usize = 30;
@@ -69,6 +72,41 @@ pub enum Command<'a> {
         /// Servers to hear of, at most [`UPDATE_HOSTS_MAX`]; none for all.
         hosts: Vec<Cow<'a, [u8]>>,
     },
+    /// RESYNC, or a command of a compare.
+    Resync(ResyncCommand<'a>),
+}
+
+/// The commands of `docs/resync.md`, section 4.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ResyncCommand<'a> {
+    /// RESYNC (section 4.1).
+    Resync {
+        /// 32 hexadecimal digits, or nothing.
+        epoch: Cow<'a, [u8]>,
+        /// A decimal number.
+        sequence: Cow<'a, [u8]>,
+        /// Servers to hear of, at most [`UPDATE_HOSTS_MAX`]; none for all.
+        hosts: Vec<Cow<'a, [u8]>>,
+    },
+    /// GROUPS (section 4.2).
+    Groups {
+        /// Number of buckets, decimal.
+        buckets: Cow<'a, [u8]>,
+    },
+    /// BUCKETS (section 4.2).
+    Buckets {
+        /// Number of buckets, decimal.
+        buckets: Cow<'a, [u8]>,
+        /// Numbers of groups, 4 octets each.
+        groups: Cow<'a, [u8]>,
+    },
+    /// ENTRIES (section 4.2).
+    Entries {
+        /// Number of buckets, decimal.
+        buckets: Cow<'a, [u8]>,
+        /// Records, cut anywhere, at most [`NAMED_STRINGS_MAX`] pieces.
+        named: Vec<Cow<'a, [u8]>>,
+    },
 }
 
 /// The first word of a command.
@@ -87,6 +125,17 @@ pub enum Verb {
     Find,
     List,
     Update,
+    Resync(ResyncVerb),
+}
+
+/// The first word of a command of `docs/resync.md`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is described at its ResyncCommand")]
+pub enum ResyncVerb {
+    Resync,
+    Groups,
+    Buckets,
+    Entries,
 }
 
 impl Verb {
@@ -102,16 +151,19 @@ impl Verb {
     pub fn shape(self) -> Shape {
         let (needed, most) = match self {
             Self::StartTls | Self::Logout | Self::Noop => (0, 0),
-            Self::Compress | Self::Delete | Self::Find => (1, 1),
+            Self::Compress | Self::Delete | Self::Find | Self::Resync(ResyncVerb::Groups) => (1, 1),
             Self::Authenticate => (1, 2),
-            Self::Reserve | Self::Deactivate => (2, 2),
+            Self::Reserve | Self::Deactivate | Self::Resync(ResyncVerb::Buckets) => (2, 2),
             Self::Activate => (3, 3),
             Self::List => (0, 1),
             Self::Update => (0, UPDATE_HOSTS_MAX),
+            Self::Resync(ResyncVerb::Resync) => (2, 2 + UPDATE_HOSTS_MAX),
+            Self::Resync(ResyncVerb::Entries) => (2, 1 + NAMED_STRINGS_MAX),
         };
         let dialect = match self {
             Self::Authenticate => Dialect::Authenticate,
             Self::Update => Dialect::Hosts,
+            Self::Resync(ResyncVerb::Buckets | ResyncVerb::Entries) => Dialect::Binary,
             Self::StartTls
             | Self::Compress
             | Self::Logout
@@ -121,7 +173,8 @@ impl Verb {
             | Self::Deactivate
             | Self::Delete
             | Self::Find
-            | Self::List => Dialect::Strings,
+            | Self::List
+            | Self::Resync(ResyncVerb::Resync | ResyncVerb::Groups) => Dialect::Strings,
         };
         Shape {
             needed,
@@ -149,6 +202,8 @@ pub(crate) enum Dialect {
     Authenticate,
     /// Arguments must not be empty, and a fault in one has a text of its own.
     Hosts,
+    /// Literals may hold NUL.
+    Binary,
 }
 
 /// What may stand in an AUTHENTICATE mechanism that is an atom.
@@ -156,7 +211,7 @@ pub(crate) fn is_mechanism_octet(octet: u8) -> bool {
     octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_')
 }
 
-const VERBS: [(&[u8], Verb); 12] = [
+const VERBS: [(&[u8], Verb); 16] = [
     (b"ACTIVATE", Verb::Activate),
     (b"RESERVE", Verb::Reserve),
     (b"DEACTIVATE", Verb::Deactivate),
@@ -169,4 +224,8 @@ const VERBS: [(&[u8], Verb); 12] = [
     (b"STARTTLS", Verb::StartTls),
     (b"COMPRESS", Verb::Compress),
     (b"LOGOUT", Verb::Logout),
+    (b"RESYNC", Verb::Resync(ResyncVerb::Resync)),
+    (b"GROUPS", Verb::Resync(ResyncVerb::Groups)),
+    (b"BUCKETS", Verb::Resync(ResyncVerb::Buckets)),
+    (b"ENTRIES", Verb::Resync(ResyncVerb::Entries)),
 ];

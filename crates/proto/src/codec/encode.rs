@@ -3,6 +3,8 @@
 //! Mailbox, location and ACL always go as `{n+}` literals, texts as quoted strings; `{n}` is never
 //! sent. Everything is appended to a `Vec<u8>`, so that many lines can go out in one write.
 
+pub mod resync;
+
 use super::command::Command;
 use crate::{Acl, Entry, Location, MailboxName};
 
@@ -100,6 +102,8 @@ pub struct Banner<'a> {
     pub starttls: bool,
     /// Whether COMPRESS is possible now.
     pub compress: bool,
+    /// Whether RESYNC is offered (`docs/resync.md`).
+    pub resync: bool,
     /// Name of the host.
     pub servername: &'a str,
     /// Name of the software.
@@ -137,7 +141,11 @@ pub fn banner(out: &mut Vec<u8>, banner: &Banner<'_>) {
     if banner.compress {
         out.extend_from_slice(b"* COMPRESS \"DEFLATE\"\r\n");
     }
-    out.extend_from_slice(b"* PARTIAL-UPDATE\r\n* OK MUPDATE");
+    out.extend_from_slice(b"* PARTIAL-UPDATE\r\n");
+    if banner.resync {
+        resync::capability(out);
+    }
+    out.extend_from_slice(b"* OK MUPDATE");
     let role = match banner.role {
         BannerRole::Master => "(master)",
         BannerRole::Slave { url } => url,
@@ -207,6 +215,7 @@ pub fn command(out: &mut Vec<u8>, tag: impl AsRef<[u8]>, command: &Command<'_>) 
             out.extend_from_slice(b" UPDATE");
             arguments(out, hosts);
         }
+        Command::Resync(command) => resync::command(out, command),
     }
     out.extend_from_slice(LINE_END);
 }

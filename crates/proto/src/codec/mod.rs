@@ -20,10 +20,10 @@ mod tag;
 
 pub(crate) use self::tag::before_nul;
 
-pub use self::command::{Command, Shape, UPDATE_HOSTS_MAX, Verb};
+pub use self::command::{Command, ResyncCommand, ResyncVerb, Shape, UPDATE_HOSTS_MAX, Verb};
 pub use self::limits::{CommandLimits, Limits, ResponseLimits};
 pub use self::parse::{Malformed, parse_command};
-pub use self::response::{Response, Status, parse_response};
+pub use self::response::{Response, ResyncResponse, Status, parse_response};
 pub use self::response_splitter::{ResponseSplitter, ResponseTooLong};
 pub use self::sasl::{BadBase64, decode_base64, encode_base64, encode_sasl_line};
 pub use self::split::{Fault, Split, TooLong};

@@ -11,9 +11,12 @@ use nom::sequence::{preceded, terminated};
 use nom::{IResult, Parser};
 use thiserror::Error;
 
-use super::command::{Command, UPDATE_HOSTS_MAX, Verb, is_mechanism_octet};
+use super::command::{
+    Command, ResyncCommand, ResyncVerb, UPDATE_HOSTS_MAX, Verb, is_mechanism_octet,
+};
 use super::strings::{line_end, literal_header, quoted, spaced_string, string};
 use super::tag::{Tag, before_nul};
+use crate::resync::NAMED_STRINGS_MAX;
 
 /// Octets that are not what they should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -90,6 +93,38 @@ fn arguments(verb: Verb, input: &[u8]) -> IResult<&[u8], Command<'_>> {
         })
         .parse(input),
         Verb::Authenticate => authenticate(input),
+        Verb::Resync(verb) => map(|rest| resync(verb, rest), Command::Resync).parse(input),
+    }
+}
+
+/// The commands of `docs/resync.md`, section 9.
+fn resync(verb: ResyncVerb, input: &[u8]) -> IResult<&[u8], ResyncCommand<'_>> {
+    match verb {
+        ResyncVerb::Resync => {
+            let hosts = many_m_n(0, UPDATE_HOSTS_MAX, argument);
+            map((argument, argument, hosts), |(epoch, sequence, hosts)| {
+                ResyncCommand::Resync {
+                    epoch,
+                    sequence,
+                    hosts,
+                }
+            })
+            .parse(input)
+        }
+        ResyncVerb::Groups => {
+            map(argument, |buckets| ResyncCommand::Groups { buckets }).parse(input)
+        }
+        ResyncVerb::Buckets => map((argument, spaced_string), |(buckets, groups)| {
+            ResyncCommand::Buckets { buckets, groups }
+        })
+        .parse(input),
+        ResyncVerb::Entries => {
+            let named = many_m_n(1, NAMED_STRINGS_MAX, spaced_string);
+            map((argument, named), |(buckets, named)| {
+                ResyncCommand::Entries { buckets, named }
+            })
+            .parse(input)
+        }
     }
 }
 

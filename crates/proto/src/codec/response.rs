@@ -1,5 +1,7 @@
 //! What a server says, as its client reads it.
 
+mod resync;
+
 use std::borrow::Cow;
 
 use nom::bytes::complete::{take_till, take_while1};
@@ -11,6 +13,8 @@ use nom::{IResult, Parser};
 
 use super::parse::{Malformed, banner_token};
 use super::strings::{line_end, spaced_string};
+pub use resync::ResyncResponse;
+pub(super) use resync::Word as ResyncWord;
 
 /// One response of a server (RFC 3656 sections 3 and 4). Octets, not yet checked for sense.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +68,13 @@ pub enum Response<'a> {
         /// Mailbox name.
         name: Cow<'a, [u8]>,
     },
+    /// A response of RESYNC.
+    Resync {
+        /// The tag of RESYNC, GROUPS, BUCKETS or ENTRIES.
+        tag: &'a [u8],
+        /// What it says.
+        what: ResyncResponse,
+    },
     /// `+ go ahead`
     GoAhead,
 }
@@ -85,6 +96,7 @@ pub(super) enum Keyword {
     Mailbox,
     Reserve,
     Delete,
+    Resync(ResyncWord),
     Other,
 }
 
@@ -127,11 +139,16 @@ pub fn parse_response(input: &[u8]) -> Result<Response<'_>, Malformed> {
             })
         }
         Keyword::Delete => data(rest, spaced_string).map(|name| Response::Delete { tag, name }),
-        Keyword::Other if tag == b"*" => data(rest, words).map(|arguments| Response::Capability {
-            name: word,
-            arguments,
-        }),
-        Keyword::Other => None,
+        Keyword::Resync(word) if tag != b"*" => {
+            resync::parse(word, rest).map(|what| Response::Resync { tag, what })
+        }
+        Keyword::Other | Keyword::Resync(_) if tag == b"*" => {
+            data(rest, words).map(|arguments| Response::Capability {
+                name: word,
+                arguments,
+            })
+        }
+        Keyword::Other | Keyword::Resync(_) => None,
     };
     parsed.ok_or_else(|| fault(rest, "a response of MUPDATE"))
 }
@@ -189,7 +206,7 @@ fn greeting(input: &[u8]) -> Option<Vec<Cow<'_, [u8]>>> {
     })
 }
 
-const KEYWORDS: [(&[u8], Keyword); 7] = [
+const KEYWORDS: [(&[u8], Keyword); 15] = [
     (b"MAILBOX", Keyword::Mailbox),
     (b"RESERVE", Keyword::Reserve),
     (b"DELETE", Keyword::Delete),
@@ -197,4 +214,12 @@ const KEYWORDS: [(&[u8], Keyword); 7] = [
     (b"NO", Keyword::Status(Status::No)),
     (b"BAD", Keyword::Status(Status::Bad)),
     (b"BYE", Keyword::Status(Status::Bye)),
+    (b"POSITION", Keyword::Resync(ResyncWord::Position)),
+    (b"POINT", Keyword::Resync(ResyncWord::Point)),
+    (b"HISTORY", Keyword::Resync(ResyncWord::History)),
+    (b"LOG", Keyword::Resync(ResyncWord::Log)),
+    (b"FULL", Keyword::Resync(ResyncWord::Full)),
+    (b"DIGEST", Keyword::Resync(ResyncWord::Digest)),
+    (b"SUMS", Keyword::Resync(ResyncWord::Sums)),
+    (b"UNKNOWN", Keyword::Resync(ResyncWord::Unknown)),
 ];

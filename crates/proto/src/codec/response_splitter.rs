@@ -8,6 +8,7 @@ use thiserror::Error;
 use super::limits::ResponseLimits;
 use super::response::{Keyword, keyword};
 use super::strings::literal_header;
+use crate::resync::BINARY_BYTES_MAX;
 
 /// Finds responses in a stream of octets, over `{n}` and `{n+}` literals, under limits. Every octet
 /// is looked at once, however the input is cut into pieces.
@@ -66,16 +67,15 @@ impl ResponseSplitter {
                 return Ok(None);
             };
             let end = self.at + found + 1;
-            let Some(size) = self.literal_at_end(visible, end) else {
+            let Some((size, max)) = self.literal_at_end(visible, end) else {
                 *self = Self::new(self.limits);
                 return Ok(Some(buffer.split_to(end)));
             };
-            self.skip_literal(end, size)?;
+            self.skip_literal(end, size, max)?;
         }
     }
 
-    fn skip_literal(&mut self, end: usize, size: usize) -> Result<(), ResponseTooLong> {
-        let max = self.limits.literal_bytes_max;
+    fn skip_literal(&mut self, end: usize, size: usize, max: usize) -> Result<(), ResponseTooLong> {
         if size > max || self.literals_bytes + size > max.saturating_mul(LITERALS_MAX) {
             return Err(ResponseTooLong::Literal { max });
         }
@@ -85,19 +85,24 @@ impl ResponseSplitter {
         Ok(())
     }
 
-    /// Octets of the literal whose header ends the line, if the response may have one there.
-    fn literal_at_end(&self, input: &[u8], end: usize) -> Option<usize> {
+    /// Octets of the literal whose header ends the line, if the response may have one there, and how
+    /// many are allowed.
+    fn literal_at_end(&self, input: &[u8], end: usize) -> Option<(usize, usize)> {
         let line = input.get(self.line_start..end)?;
         let header = line.get(memchr::memrchr(b'{', line)?..)?;
         let (_, size) = all_consuming(literal_header).parse(header).ok()?;
         let (rest, keyword) = keyword(input)?;
+        let max = self.limits.literal_bytes_max;
         let allowed = match keyword {
             Keyword::Mailbox | Keyword::Reserve | Keyword::Delete => true,
+            Keyword::Resync(_) if !input.starts_with(b"* ") => {
+                return Some((size, max.min(BINARY_BYTES_MAX)));
+            }
             // A bare text may end in anything.
             Keyword::Status(_) => rest.starts_with(b" {"),
-            Keyword::Other => false,
+            Keyword::Resync(_) | Keyword::Other => false,
         };
-        allowed.then_some(size)
+        allowed.then_some((size, max))
     }
 }
 
@@ -123,12 +128,14 @@ mod tests {
 
     #[test]
     fn responses_end_behind_their_literals() {
-        let lines: [&[u8]; 6] = [
+        let lines: [&[u8]; 8] = [
             b"U01 MAILBOX {3+}\r\na\nb {3}\r\nh!p \"x\ty\t\"\r\n",
             b"U01 delete {1+}\r\n\n\r\n",
             b"U01 OK {2}\r\nok\r\n",
             b"Z NO Unknown COMPRESS algorithm: {3}\r\n",
             b"* FOO {3+}\r\n",
+            b"* POINT {3+}\r\n",
+            b"U01 POINT \"7\" {20+}\r\n\0\0\0\x01{3+}\r\n\nbcdefghij\r\n",
             b"U01 RESERVE \"a{3}\" \"h\"\n",
         ];
         assert_eq!(split(&lines.concat()), lines);
@@ -146,5 +153,11 @@ mod tests {
         let literal = ResponseTooLong::Literal { max: 8 };
         assert_eq!(next(b"U MAILBOX {9+}\r\n"), Err(literal));
         assert_eq!(next(b"U MAILBOX {8+}\r\n"), Ok(None));
+        let next = |input: &[u8]| {
+            ResponseSplitter::new(ResponseLimits::default()).next(&mut BytesMut::from(input))
+        };
+        let literal = ResponseTooLong::Literal { max: 65_536 };
+        assert_eq!(next(b"U SUMS \"0\" {65537+}\r\n"), Err(literal));
+        assert_eq!(next(b"U SUMS \"0\" {65536+}\r\n"), Ok(None));
     }
 }

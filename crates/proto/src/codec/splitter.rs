@@ -321,7 +321,7 @@ impl Splitter {
         };
         let (empty, has_nul) = (contents.is_empty(), memchr::memchr(0, contents).is_some());
         self.at = end;
-        if has_nul {
+        if has_nul && self.shape.dialect != Dialect::Binary {
             return self.malformed(end);
         }
         self.argument_done(empty)
@@ -350,7 +350,7 @@ impl Splitter {
         match self.shape.dialect {
             _ if self.arguments + 1 < self.shape.needed => Fault::MissingArguments,
             Dialect::Hosts => Fault::BadlyFormedArguments,
-            Dialect::Strings | Dialect::Authenticate => Fault::ExtraArguments,
+            Dialect::Strings | Dialect::Authenticate | Dialect::Binary => Fault::ExtraArguments,
         }
     }
 

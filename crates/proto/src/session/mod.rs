@@ -20,5 +20,5 @@ mod request;
 mod server;
 mod state;
 
-pub use self::request::{Request, SaslAnswer, Step};
+pub use self::request::{Question, Request, SaslAnswer, Step};
 pub use self::server::{ServerSession, SessionConfig};

@@ -1,6 +1,7 @@
 //! What a session asks of its driver.
 
 use crate::codec::{BadBase64, Tag};
+use crate::resync::{Named, ResyncFrom};
 use crate::{Edit, MailboxName, Refusal};
 
 /// What to do next.
@@ -88,6 +89,39 @@ pub enum Request {
         /// Servers whose mailboxes are wanted; none for all.
         hosts: Vec<Vec<u8>>,
     },
+    /// Send what a list lacks, then all changes (`docs/resync.md`, section 4.1). The session waits for
+    /// [`streaming`](super::ServerSession::streaming),
+    /// [`comparing`](super::ServerSession::comparing) or
+    /// [`resync_refused`](super::ServerSession::resync_refused).
+    Resync {
+        /// Goes with all of it.
+        tag: Tag,
+        /// Which list the client has.
+        from: ResyncFrom,
+        /// Servers whose mailboxes are wanted; none for all.
+        hosts: Vec<Vec<u8>>,
+    },
+    /// Answer a question of a compare (section 4.2). Only between
+    /// [`comparing`](super::ServerSession::comparing) and the next RESYNC.
+    Compare {
+        /// Goes with the data and the OK.
+        tag: Tag,
+        /// Number of buckets: a power of two, at least a group.
+        buckets: u32,
+        /// What is asked.
+        question: Question,
+    },
+}
+
+/// What a client asks in a compare (`docs/resync.md`, section 4.2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Question {
+    /// The sums of all groups.
+    Groups,
+    /// The sums of the buckets of these groups, which may not exist, in this order.
+    Buckets(Vec<u32>),
+    /// What the client lacks in these buckets, which may not exist.
+    Entries(Vec<Named>),
 }
 
 /// A client's line in a SASL exchange.

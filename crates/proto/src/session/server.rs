@@ -6,8 +6,8 @@ use super::checked;
 use super::request::{Request, SaslAnswer, Step};
 use super::state::{Pending, Phase, State};
 use crate::codec::{
-    Command, Fault, Limits, Split, Splitter, Tag, TooLong, Verb, before_nul, decode_base64, encode,
-    parse_command,
+    Command, Fault, Limits, ResyncCommand, Split, Splitter, Tag, TooLong, Verb, before_nul,
+    decode_base64, encode, parse_command,
 };
 use crate::{MAILBOX_NAME_BYTES_MAX, MailboxName, Refusal};
 
@@ -22,6 +22,8 @@ pub struct SessionConfig {
     pub starttls_available: bool,
     /// Whether COMPRESS is a known command.
     pub compress_available: bool,
+    /// Whether RESYNC is offered, and with it the commands of a compare.
+    pub resync_available: bool,
     /// Whether edits are refused: a slave.
     pub read_only: bool,
     /// Whether a DELETE of a name that can't exist is a NO (`mupdate_strict`).
@@ -37,6 +39,7 @@ impl Default for SessionConfig {
         Self {
             starttls_available: false,
             compress_available: true,
+            resync_available: false,
             read_only: false,
             strict: false,
             name_bytes_max: MAILBOX_NAME_BYTES_MAX,
@@ -131,6 +134,11 @@ impl ServerSession {
         self.state.phase() == Phase::Streaming
     }
 
+    /// Whether a compare is under way.
+    pub fn is_comparing(&self) -> bool {
+        self.state.phase() == Phase::Comparing
+    }
+
     /// Whether the session waits for its driver to finish a request. Nothing should be read
     /// meanwhile: it would only pile up in the buffer.
     pub fn is_waiting(&self) -> bool {
@@ -186,6 +194,16 @@ impl ServerSession {
     /// legal.
     pub fn streaming(&mut self) {
         self.state = State::Ready(Phase::Streaming);
+    }
+
+    /// RESYNC has been answered by DIGEST: from now on only the commands of a compare are legal.
+    pub fn comparing(&mut self) {
+        self.state = State::Ready(Phase::Comparing);
+    }
+
+    /// RESYNC has been answered by NO.
+    pub fn resync_refused(&mut self) {
+        self.resume();
     }
 
     /// Throws away what has not been looked at.
@@ -244,12 +262,15 @@ impl ServerSession {
         };
         let verb = Verb::from_word(word);
         let public = matches!(verb, Some(Verb::Authenticate | Verb::Logout));
-        if !public && !self.is_authenticated() && b"ADFLNRU".contains(&first.to_ascii_uppercase()) {
+        let ours = self.config.resync_available && matches!(verb, Some(Verb::Resync(_)));
+        let needs_login = ours || b"ADFLNRU".contains(&first.to_ascii_uppercase());
+        if !public && !self.is_authenticated() && needs_login {
             return Err("Please login first");
         }
         let known = match verb {
             Some(Verb::StartTls) => self.config.starttls_available,
             Some(Verb::Compress) => self.config.compress_available,
+            Some(Verb::Resync(_)) => self.config.resync_available,
             Some(_) => true,
             None => false,
         };
@@ -290,6 +311,9 @@ impl ServerSession {
 
     fn carry_out(&mut self, tag: Tag, command: Command<'_>) -> Step {
         let max = self.config.name_bytes_max;
+        if self.is_comparing() && !is_legal_in_a_compare(&command) {
+            return bad(&tag, NOT_IN_A_COMPARE);
+        }
         match command {
             Command::Authenticate { mechanism, initial } => {
                 if self.is_authenticated() {
@@ -337,7 +361,26 @@ impl ServerSession {
                 }
                 step
             }
+            Command::Resync(command) => self.resync(&tag, &command),
         }
+    }
+
+    /// The commands of `docs/resync.md`.
+    fn resync(&mut self, tag: &Tag, command: &ResyncCommand<'_>) -> Step {
+        let is_question = !matches!(command, ResyncCommand::Resync { .. });
+        if self.is_streaming() {
+            return bad(tag, NOT_WHEN_STREAMING);
+        }
+        if is_question && !self.is_comparing() {
+            return bad(tag, ONLY_IN_A_COMPARE);
+        }
+        let Some(request) = checked::resync(tag.clone(), command) else {
+            return bad(tag, Fault::BadlyFormedArguments.text());
+        };
+        if !is_question {
+            self.wait(Pending::Other);
+        }
+        Step::Request(request)
     }
 
     fn unless_streaming(&self, tag: Tag, request: impl FnOnce(Tag) -> Request) -> Step {
@@ -440,5 +483,14 @@ fn bad(tag: &Tag, text: &str) -> Step {
     Step::Reply(out)
 }
 
+fn is_legal_in_a_compare(command: &Command<'_>) -> bool {
+    matches!(
+        command,
+        Command::Resync(_) | Command::Noop | Command::Logout
+    )
+}
+
 const NOT_WHEN_STREAMING: &str = "not legal when streaming";
+const NOT_IN_A_COMPARE: &str = "not legal in a compare";
+const ONLY_IN_A_COMPARE: &str = "only legal in a compare";
 const LINE_END_BYTES: usize = 2;

@@ -16,6 +16,9 @@ use crate::codec::Tag;
 ///    ▼ │                                                         ▼
 ///   Driver                                                     Driver ──► ┌───────────┐
 ///                                                                         │ Ready     │
+///   With RESYNC (`docs/resync.md`) for UPDATE, Driver may lead to Ready Comparing as well, from where
+///   another RESYNC leads on, or back to Ready Authenticated.
+///
 ///   any ── LOGOUT (4.7), a limit exceeded ──► Closed                      │ Streaming │
 ///                                                                         └───────────┘
 /// ```
@@ -46,6 +49,8 @@ pub(super) enum Phase {
     NotAuthenticated,
     Authenticated,
     Streaming,
+    /// After RESYNC, DIGEST and OK "compare" (`docs/resync.md`, section 5.3).
+    Comparing,
 }
 
 /// What the driver is busy with.

@@ -161,6 +161,7 @@ impl World {
             mechanisms: &["PLAIN".into(), "SCRAM-SHA-1".into()],
             starttls: !self.name.starts_with("16") && !peer.is_some_and(|peer| peer.tls),
             compress: true,
+            resync: false,
             servername: "master.murder.test",
             implementation: "Cyrus IMAP",
             version: "3.6.1",
@@ -254,6 +255,7 @@ impl World {
                     pending: Vec::new(),
                 });
             }
+            other => panic!("Cyrus knows no {other:?}"),
         }
         self.peers[self.last].1.out.extend(out);
     }

@@ -194,6 +194,10 @@ impl Session {
             Request::Find { tag, name } => self.find(&tag, name.as_ref()),
             Request::List { tag, prefix } => self.list(&tag, &prefix).await,
             Request::Update { tag, hosts } => self.stream(tag, hosts).await,
+            // Not offered yet.
+            Request::Resync { .. } | Request::Compare { .. } => {
+                Err(End::Internal("RESYNC without an offer"))
+            }
         }
     }
 
@@ -214,6 +218,7 @@ impl Session {
             mechanisms: &mechanisms,
             starttls: self.shared.tls.is_some() && !self.security.tls,
             compress: !self.wire.is_compressed(),
+            resync: false,
             servername: &config.servername,
             implementation: &config.implementation,
             version: &config.version,
