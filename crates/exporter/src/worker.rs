@@ -43,6 +43,10 @@ use upkeep::usable_state;
 /// How long a checkpoint that has just swapped the files may take to say so.
 const SETTLE: Duration = Duration::from_millis(500);
 
+/// How long the history from before the store's start is waited for; a comparison takes about as
+/// long.
+const HISTORY_WAIT_MAX: Duration = Duration::from_secs(10);
+
 /// How soon to look again while a reservation is not exported yet.
 const LINGER_STEP: Duration = Duration::from_millis(2);
 
@@ -136,6 +140,7 @@ impl Worker {
 
     /// Works until it is told to stop.
     pub(crate) fn run(mut self, runtime: &Runtime) {
+        self.await_history(runtime);
         let mut watch = self.store.watch();
         let mut end: Option<Instant> = None;
         loop {
@@ -172,6 +177,22 @@ impl Worker {
             self.track.moved(&done);
         }
         self.save();
+    }
+
+    /// Waits for the history from before the store's start, if that saves a comparison.
+    fn await_history(&self, runtime: &Runtime) {
+        let missing = |position: &Position| position.at() < self.store.current().history().start();
+        if !self.position.as_ref().is_some_and(missing) {
+            return;
+        }
+        let mut history = self.store.history_complete();
+        runtime.block_on(async {
+            tokio::select! {
+                _ = history.wait_for(|&complete| complete) => {}
+                () = self.stop.cancelled() => {}
+                () = tokio::time::sleep(HISTORY_WAIT_MAX) => {}
+            }
+        });
     }
 
     /// Waits for a change of the store, if that is of interest, or the wish to stop.

@@ -71,6 +71,9 @@ impl MailboxName {
     /// The name that has this key.
     pub fn from_key(key: &[u8]) -> Result<Self, InvalidMailboxName> {
         check_length(key)?;
+        if is_plain_key(key) {
+            return Ok(Self(key.into()));
+        }
         if let Some(at) = key.iter().position(|&octet| is_control_in_key(octet)) {
             return Err(InvalidMailboxName::Control { at });
         }
@@ -174,6 +177,27 @@ fn check_length(octets: &[u8]) -> Result<(), InvalidMailboxName> {
         1..=MAILBOX_NAME_BYTES_MAX => Ok(()),
         _ => Err(InvalidMailboxName::TooLong),
     }
+}
+
+/// Whether one pass shows that a key is a name's: no domain, nothing that stands for something else,
+/// no empty component, too short for a user id that is too long, nothing deleted. A list has millions
+/// of these.
+fn is_plain_key(key: &[u8]) -> bool {
+    let mut before = KEY_HIERARCHY_SEPARATOR;
+    for &octet in key {
+        let fits = match octet {
+            KEY_HIERARCHY_SEPARATOR => before != KEY_HIERARCHY_SEPARATOR,
+            b'!' | b'^' | 0x7F => false,
+            _ => octet >= 0x20,
+        };
+        if !fits {
+            return false;
+        }
+        before = octet;
+    }
+    before != KEY_HIERARCHY_SEPARATOR
+        && key.len() <= USER_ID_BYTES_MAX
+        && !key.starts_with(DELETED_PREFIX)
 }
 
 fn is_control_in_key(octet: u8) -> bool {
@@ -374,6 +398,43 @@ mod tests {
             }
             strings = longer;
         }
+    }
+
+    #[test]
+    fn the_short_way_to_a_name_agrees_with_the_long_one() {
+        // All strings of up to four of these pieces, the last of which fills a user id.
+        let long = "u".repeat(USER_ID_BYTES_MAX);
+        let pieces: [&[u8]; 12] = [
+            b"user",
+            b"DELETED",
+            b"0f",
+            b"\x1f",
+            b"\x1d",
+            b"!",
+            b"^",
+            b".",
+            b"\x7f",
+            b"\x01",
+            b" \xff",
+            long.as_bytes(),
+        ];
+        let mut keys: Vec<Vec<u8>> = vec![Vec::new()];
+        let mut plain = 0;
+        for _ in 0..4 {
+            let longer = keys
+                .iter()
+                .flat_map(|key| pieces.map(|piece| [key, piece].concat()));
+            keys = longer.collect();
+            for key in keys.iter().filter(|key| is_plain_key(key)) {
+                plain += 1;
+                let long_way = check_length(key).is_ok()
+                    && !key.iter().any(|&octet| is_control_in_key(octet))
+                    && is_image_of_a_name(key)
+                    && check_components(key).is_ok();
+                assert!(long_way, "{}", key.escape_ascii());
+            }
+        }
+        assert!(plain > 100, "{plain}");
     }
 
     #[test]

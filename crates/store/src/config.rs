@@ -18,7 +18,8 @@ pub struct StoreConfig {
     /// Octets of log after which a snapshot is written; a longer snapshot waits for as much log as
     /// it is long itself.
     pub snapshot_every_bytes: u64,
-    /// Octets of log that are worth a snapshot when the store is shut down.
+    /// Octets of log that are worth a snapshot when the store is shut down, or a sixteenth of the
+    /// last snapshot: replaying less than that hardly shows beside loading it.
     pub final_snapshot_bytes: u64,
     /// Batches that may wait for the writer; further callers wait for a place.
     pub queue_batches_max: usize,
@@ -38,7 +39,7 @@ impl Default for StoreConfig {
             hard_cap_factor: 8,
             segment_bytes: 64 << 20,
             snapshot_every_bytes: 64 << 20,
-            final_snapshot_bytes: 1 << 20,
+            final_snapshot_bytes: 256 << 10,
             queue_batches_max: 1024,
             group_bytes: 1 << 20,
             group_time: Duration::from_millis(2),

@@ -126,6 +126,9 @@ impl History {
         for (last, notes) in &self.groups {
             both.groups.insert(*last, Arc::clone(notes));
         }
+        // Places from before the start are not looked for.
+        both.places = self.places.clone();
+        both.by_place = self.by_place.clone();
         both
     }
 

@@ -52,16 +52,16 @@ impl Intern for Interner {
     }
 }
 
-/// One thread's view of an interner that several threads fill: what it has seen itself it finds
-/// without the lock.
+/// One thread's view of an interner that several threads fill. Locations that it has seen itself it
+/// finds without the lock; ACLs are too many to be found twice.
 pub(crate) struct Near<'a, 'b> {
-    seen: Interner,
+    seen: Table<Location>,
     all: &'a Mutex<&'b mut Interner>,
 }
 
 impl<'a, 'b> Near<'a, 'b> {
     pub(crate) fn new(all: &'a Mutex<&'b mut Interner>) -> Self {
-        let seen = Interner::default();
+        let seen = Table::default();
         Self { seen, all }
     }
 }
@@ -70,17 +70,15 @@ impl Intern for Near<'_, '_> {
     fn location(&mut self, text: &[u8]) -> Option<Location> {
         let all = self.all;
         let find = |text: &[u8]| {
-            all.lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .location(text)
+            let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
+            all.location(text)
         };
-        self.seen.locations.of_text(text, find)
+        self.seen.of_text(text, find)
     }
 
     fn acl(&mut self, text: &[u8]) -> Option<Acl> {
-        let all = self.all;
-        let find = |text: &[u8]| all.lock().unwrap_or_else(PoisonError::into_inner).acl(text);
-        self.seen.acls.of_text(text, find)
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        all.acl(text)
     }
 }
 

@@ -35,6 +35,9 @@ pub enum Health {
     Failed,
 }
 
+/// Which part of a snapshot's length the log behind it must have for another one at the end.
+const FINAL_SNAPSHOT_SHARE: u64 = 16;
+
 /// What the writer shares with everybody.
 pub(crate) struct Shared {
     pub(crate) current: ArcSwap<Version>,
@@ -93,7 +96,7 @@ impl Shared {
             health: AtomicU8::new(0),
             log_bytes: AtomicU64::new(report.replayed_bytes),
             snapshot_at: AtomicU64::new(0),
-            snapshot_len: AtomicU64::new(0),
+            snapshot_len: AtomicU64::new(report.snapshot_bytes),
         }
     }
 
@@ -115,6 +118,11 @@ impl Shared {
     pub(crate) fn uncovered_bytes(&self) -> u64 {
         let written = self.log_bytes.load(Ordering::Relaxed);
         written.saturating_sub(self.snapshot_at.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn final_snapshot_due(&self, config: &StoreConfig) -> bool {
+        let worth_it = self.snapshot_len.load(Ordering::Relaxed) / FINAL_SNAPSHOT_SHARE;
+        self.uncovered_bytes() >= config.final_snapshot_bytes.max(worth_it).max(1)
     }
 
     pub(crate) fn snapshot_due(&self, config: &StoreConfig) -> bool {

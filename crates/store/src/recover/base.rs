@@ -52,6 +52,9 @@ impl Recovery<'_> {
             Err(bad) => return self.unusable(path, bad).map(|()| None),
         };
         let reached = self.reaches(path, version.log, segments);
+        if reached {
+            self.report.snapshot_bytes = file.len().map_err(io_error("can't read", path))?;
+        }
         Ok(reached.then_some(version))
     }
 

@@ -11,6 +11,8 @@ pub struct OpenReport {
     pub created: bool,
     /// The snapshot it started from.
     pub snapshot: Option<PathBuf>,
+    /// Its length in octets.
+    pub snapshot_bytes: u64,
     /// Groups replayed from the log.
     pub replayed_groups: u64,
     /// Their octets.

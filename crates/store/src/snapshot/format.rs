@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use proto::MailboxName;
+use proto::{Acl, Location, MailboxName};
 
 use crate::bytes::{Reader, put_long, put_short};
 use crate::intern::Intern;
@@ -180,7 +180,9 @@ fn shared_len(one: &[u8], other: &[u8]) -> usize {
 pub(crate) struct ItemReader<'a> {
     input: Reader<'a>,
     key: Vec<u8>,
-    before: Option<Stored>,
+    /// Those of the item before.
+    location: Option<Location>,
+    acl: Option<Acl>,
 }
 
 impl<'a> ItemReader<'a> {
@@ -188,7 +190,8 @@ impl<'a> ItemReader<'a> {
         Self {
             input: Reader::new(items),
             key: Vec::new(),
-            before: None,
+            location: None,
+            acl: None,
         }
     }
 
@@ -211,25 +214,27 @@ impl<'a> ItemReader<'a> {
         self.key.extend_from_slice(rest);
         let mailbox = MailboxName::from_key(&self.key).ok()?;
         let changed = Sequence(self.input.u64()?);
-        let before = self.before.as_ref().map(|before| &before.entry);
-        let location = if head & ITEM_SAME_LOCATION == 0 {
-            interner.location(self.input.short()?)?
-        } else {
-            before?.location().clone()
-        };
-        let input = &mut self.input;
-        let acl = || match head & ITEM_SAME_ACL {
-            0 => interner.acl(input.long()?),
-            _ => before?.acl().cloned(),
+        if head & ITEM_SAME_LOCATION == 0 {
+            self.location = Some(interner.location(self.input.short()?)?);
+        }
+        let location = self.location.clone()?;
+        let (input, before) = (&mut self.input, &mut self.acl);
+        let acl = || {
+            if head & ITEM_SAME_ACL == 0 {
+                *before = Some(interner.acl(input.long()?)?);
+            }
+            before.clone()
         };
         let entry = entry_from(head & ITEM_KIND, location, acl)?;
+        if entry.acl().is_none() {
+            self.acl = None;
+        }
         let held = head & ITEM_HELD != 0;
         let stored = Stored {
             entry,
             changed,
             held,
         };
-        self.before = Some(stored.clone());
         Some((mailbox, stored))
     }
 }

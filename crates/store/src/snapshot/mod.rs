@@ -89,7 +89,7 @@ impl Snapshotter {
                 self.try_step();
             }
         }
-        if self.shared.uncovered_bytes() >= self.config.final_snapshot_bytes.max(1) {
+        if self.shared.final_snapshot_due(&self.config) {
             self.try_step();
         }
     }

@@ -29,6 +29,19 @@ impl<T: Send + 'static> Job<T> {
         })))
     }
 
+    /// As [`Job::start`], once something has happened; a future that is given up with the job.
+    pub(super) fn start_after(
+        pool: &DumpPool,
+        before: impl Future<Output = ()> + Send + 'static,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Self {
+        let pool = pool.clone();
+        Self(AbortOnDropHandle::new(tokio::spawn(async move {
+            before.await;
+            pool.run(work).await
+        })))
+    }
+
     /// What it made; `None` when it failed. May be cancelled and called again, but not once it has
     /// answered.
     pub(super) async fn result(&mut self) -> Option<T> {

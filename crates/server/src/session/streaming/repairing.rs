@@ -1,14 +1,18 @@
 //! The repair pass behind a dump: endangered names again, as ordinary lines (see `crate::repair`).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use proto::MailboxName;
 use store::{Epoch, Sequence, Version};
-use tracing::info;
+use tracing::{info, warn};
 
 use super::dumping::Job;
 use crate::listener::Shared;
 use crate::repair::{self, Lacking};
+
+/// How long a repair pass waits for the store's history.
+const HISTORY_WAIT_MAX: Duration = Duration::from_mins(1);
 
 /// Where the repair pass stands.
 pub(super) enum Repair {
@@ -21,11 +25,23 @@ pub(super) enum Repair {
 }
 
 impl Repair {
-    /// Looks for what a slave that was last in step at `proven` may lose in the dump just sent.
+    /// Looks for what a slave that was last in step at `proven` may lose in the dump just sent. Names
+    /// deleted before the store was opened are known once its history has been read.
     pub(super) fn look(shared: &Arc<Shared>, proven: Option<(Epoch, Sequence)>) -> Self {
-        let version = shared.store.current();
-        let look = move || repair::endangered(&version, &lacking(&version, proven));
-        Self::Looking(Job::start(&shared.dump_pool, look))
+        let mut history = shared.store.history_complete();
+        let history_read = async move {
+            let read = history.wait_for(|&complete| complete);
+            if tokio::time::timeout(HISTORY_WAIT_MAX, read).await.is_err() {
+                warn!("repair pass with less history than there is: it takes long to be read");
+            }
+        };
+        let store = shared.store.clone();
+        let look = move || {
+            let version = store.current();
+            repair::endangered(&version, &lacking(&version, proven))
+        };
+        let job = Job::start_after(&shared.dump_pool, history_read, look);
+        Self::Looking(job)
     }
 
     pub(super) fn found(&mut self, names: Vec<MailboxName>) {
