@@ -21,12 +21,20 @@ use crate::wire::Wire;
 pub struct Follower {
     node: Node,
     port: u16,
+    arguments: Vec<&'static str>,
     process: Option<Process>,
     scratch: Scratch,
     programs: Scratch,
 }
 
 impl Follower {
+    /// As [`Self::make`], but a slave that only serves slaves of its own: no `mailboxes.db`, no kick socket.
+    pub fn make_relay(master_port: u16, options: &[(&str, &str)]) -> Result<Self> {
+        let mut relay = Self::make(master_port, options)?;
+        relay.arguments = vec!["--mailboxes-db", "none", "--kick-socket", "none"];
+        Ok(relay)
+    }
+
     /// Makes a slave of the master on `master_port`, asking again every two seconds, with further lines for its
     /// imapd.conf; it does not run yet.
     pub fn make(master_port: u16, options: &[(&str, &str)]) -> Result<Self> {
@@ -42,6 +50,7 @@ impl Follower {
         let follower = Self {
             node,
             port: free_port()?,
+            arguments: Vec::new(),
             process: None,
             scratch,
             programs,
@@ -64,6 +73,7 @@ impl Follower {
             .args(["--users", &self.users()])
             .arg("--listen")
             .arg(format!("127.0.0.1:{}", self.port))
+            .args(&self.arguments)
             .current_dir(self.scratch.path());
         self.node.account().enter(&mut command);
         self.process = Some(Process::start(command, &self.scratch.join("log.txt"))?);
@@ -120,14 +130,23 @@ impl Follower {
 
     /// Waits until both its LIST and its `mailboxes.db` are `wanted`.
     pub fn agrees(&self, wanted: &Listing) -> Result<()> {
+        self.lists(wanted)?;
         wait_for("slave and master agree", || {
-            let listed = self.logged_in()?.listing("LIST")?;
-            check_same("LIST of the slave", &listed, wanted)?;
             check_same(
                 "mailboxes.db of the slave",
                 &self.database().listing()?,
                 wanted,
             )?;
+            Ok(Some(()))
+        })
+        .with_context(|| self.log())
+    }
+
+    /// Waits until its LIST is `wanted`.
+    pub fn lists(&self, wanted: &Listing) -> Result<()> {
+        wait_for("slave and master agree", || {
+            let listed = self.logged_in()?.listing("LIST")?;
+            check_same("LIST of the slave", &listed, wanted)?;
             Ok(Some(()))
         })
         .with_context(|| self.log())
