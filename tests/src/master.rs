@@ -191,8 +191,9 @@ impl Master {
         let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
         ensure!(
             output.status.success(),
-            "mupdatectl {arguments:?}: {}",
-            text(&output.stderr)
+            "mupdatectl {arguments:?}: {}{}",
+            text(&output.stderr),
+            text(&output.stdout)
         );
         Ok(text(&output.stdout))
     }

@@ -11,8 +11,8 @@ const RESERVED: u8 = 2;
 /// What is hashed before an owner's key. No entry's digest begins with it.
 const OWNER: &[u8] = b"owner";
 
-/// Computes digests with one store's key.
-pub(crate) struct Digester {
+/// Computes digests with one store's key ([`Lineage::key`]).
+pub struct Digester {
     key: [u8; 32],
     scratch: Vec<u8>,
     /// The owner that was asked for last: one user's folders are often told behind each other.
@@ -22,8 +22,13 @@ pub(crate) struct Digester {
 
 impl Digester {
     pub(crate) fn new(lineage: &Lineage) -> Self {
+        Self::with_key(*lineage.key())
+    }
+
+    /// Digests as a store with this key makes them.
+    pub fn with_key(key: [u8; 32]) -> Self {
         Self {
-            key: *lineage.key(),
+            key,
             scratch: Vec::new(),
             owner: Vec::new(),
             owner_hash: 0,
@@ -32,7 +37,7 @@ impl Digester {
 
     /// First 128 bits of BLAKE3, keyed, over kind, name, location and ACL. What made a reservation is
     /// not part of it, since the wire does not tell.
-    pub(crate) fn entry(&mut self, mailbox: &MailboxName, entry: &Entry) -> Root {
+    pub fn entry(&mut self, mailbox: &MailboxName, entry: &Entry) -> Root {
         self.scratch.clear();
         let kind = match entry {
             Entry::Active { .. } => ACTIVE,
@@ -46,6 +51,11 @@ impl Digester {
         let hash = blake3::keyed_hash(&self.key, &self.scratch);
         let head = hash.as_bytes().first_chunk().copied();
         Root(u128::from_be_bytes(head.unwrap_or_default()))
+    }
+
+    /// The bucket that a mailbox's entry is in, of `buckets`, a power of two.
+    pub fn bucket(&mut self, mailbox: &MailboxName, buckets: u32) -> u32 {
+        self.owner(mailbox) & buckets.saturating_sub(1)
     }
 
     /// First 32 bits, little-endian, of BLAKE3, keyed, over `owner` and the key of the mailbox's owner
@@ -66,6 +76,12 @@ impl Digester {
         let head = hash.as_bytes().first_chunk().copied().unwrap_or_default();
         self.owner_hash = number(head);
         self.owner_hash
+    }
+}
+
+impl std::fmt::Debug for Digester {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Digester").finish_non_exhaustive()
     }
 }
 

@@ -39,6 +39,7 @@ mod writer;
 
 pub use buckets::Buckets;
 pub use config::StoreConfig;
+pub use digest::Digester;
 pub use error::{EditError, OpenError};
 pub use feed::{Chunk, Feed, FellBehind, HostFilter, Stopped};
 pub use file::{File, FileSystem, Open, OsFileSystem};

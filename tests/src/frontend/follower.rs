@@ -91,6 +91,15 @@ impl Follower {
         .with_context(|| self.log())
     }
 
+    /// Starts it as a master with the list that it has, out of recovery.
+    pub fn promote(&mut self) -> Result<()> {
+        self.arguments.push("-m");
+        self.launch()?;
+        let conf = self.node.conf().display().to_string();
+        self.control(&["recovery", "end", "-C", &conf], "")
+            .map(drop)
+    }
+
     /// Stops it in order.
     pub fn stop(&mut self) -> Result<()> {
         let process = self.process.take().context("the slave does not run")?;

@@ -2,11 +2,13 @@
 
 mod db;
 mod demo;
+mod diff;
 mod local;
 pub mod mupdate;
 pub mod mupdatectl;
 mod passwd;
 mod remote;
+mod verify;
 
 use std::process::ExitCode;
 

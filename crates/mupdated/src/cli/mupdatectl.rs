@@ -5,7 +5,7 @@ use clap::{Parser, Subcommand};
 use crate::failure::{Failure, Status};
 
 use super::remote::{Connection, Query};
-use super::{db, demo, local, passwd, remote};
+use super::{db, demo, diff, local, passwd, remote, verify};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -14,6 +14,8 @@ Examples:
   mupdatectl --user admin list 'backend1.example.org!'
   mupdatectl --user admin watch
   mupdatectl --user admin activate user.amy 'backend1!default' amy=lrswipkxte anyone=l
+  mupdatectl --user admin verify master.example.org:3905 front1.example.org:3905
+  mupdatectl --user admin diff master.example.org:3905 front1.example.org:3905
   mupdatectl status -C /etc/imapd.conf
   mupdatectl recovery end
   mupdatectl demo
@@ -36,6 +38,10 @@ enum Command {
     Passwd(passwd::Args),
     #[command(flatten)]
     Query(Query),
+    /// Check that servers have the same list: what it adds up to, at one sequence of one history.
+    Verify(verify::Args),
+    /// Show the mailboxes in which the lists of two servers differ.
+    Diff(diff::Args),
     /// How the server on this host is.
     Status(local::StatusArgs),
     /// Whether the master on this host is in recovery; 'end' ends it.
@@ -53,6 +59,8 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     let done = match args.command {
         Command::Passwd(passwd) => passwd::run(&passwd),
         Command::Query(query) => remote::run(&args.connection, query).await,
+        Command::Verify(verify) => verify::run(&args.connection, &verify).await,
+        Command::Diff(diff) => diff::run(&args.connection, &diff).await,
         Command::Status(status) => local::status(&status),
         Command::Recovery(recovery) => local::recovery(&recovery),
         Command::ConfirmDeletes(confirm) => local::confirm_deletes(&confirm),

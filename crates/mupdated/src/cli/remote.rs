@@ -140,18 +140,17 @@ pub(super) async fn run(connection: &Connection, query: Query) -> anyhow::Result
 
 impl Connection {
     async fn open(&self) -> anyhow::Result<Client> {
-        let (host, port) = self
-            .server
-            .rsplit_once(':')
-            .context("--server is not HOST:PORT")?;
-        let port = port.parse().context("--server has no valid port")?;
-        let host = host.trim_start_matches('[').trim_end_matches(']');
+        connect(&self.server, &self.options()?).await
+    }
+
+    /// How to log in, wherever. Reads the password.
+    pub(super) fn options(&self) -> anyhow::Result<Options> {
         let user = self.user.clone().context("who logs in? give --user")?;
         let password = self.password(&user)?;
         let timeouts = Timeouts::each(Duration::from_secs(self.timeout));
         let mut options = Options::new(Login::password(user, password), timeouts);
         options.tls = self.tls()?;
-        Ok(Client::connect(host, port, &options).await?)
+        Ok(options)
     }
 
     fn password(&self, user: &str) -> anyhow::Result<Secret> {
@@ -193,6 +192,19 @@ impl Connection {
             TlsUse::Required => Tls::Required(TlsClient::load(&config)?),
         })
     }
+}
+
+/// Connects to HOST:PORT and logs in.
+pub(super) async fn connect(server: &str, options: &Options) -> anyhow::Result<Client> {
+    let (host, port) = server
+        .rsplit_once(':')
+        .with_context(|| format!("'{server}' is not HOST:PORT"))?;
+    let port = port
+        .parse()
+        .with_context(|| format!("'{server}' has no valid port"))?;
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let client = Client::connect(host, port, options).await;
+    client.with_context(|| server.to_owned())
 }
 
 async fn list(client: &mut Client, prefix: Option<&[u8]>) -> anyhow::Result<()> {
@@ -241,7 +253,7 @@ pub(super) fn show(update: &Update) -> io::Result<()> {
 }
 
 /// `name TAB state TAB location TAB id=rights …`; octets outside printable ASCII are escaped.
-fn line(name: &MailboxName, entry: &Entry) -> String {
+pub(super) fn line(name: &MailboxName, entry: &Entry) -> String {
     let location = entry.location();
     match entry {
         Entry::Reserved { .. } => format!("{name}\treserved\t{location}"),
@@ -255,11 +267,11 @@ fn line(name: &MailboxName, entry: &Entry) -> String {
     }
 }
 
-fn print(line: &str) -> io::Result<()> {
+pub(super) fn print(line: &str) -> io::Result<()> {
     writeln!(io::stdout(), "{line}")
 }
 
-fn complain(what: &impl std::fmt::Display) -> io::Result<()> {
+pub(super) fn complain(what: &impl std::fmt::Display) -> io::Result<()> {
     writeln!(io::stderr(), "{what}")
 }
 
