@@ -126,6 +126,22 @@ pub fn with_differences(steps: Vec<Step>, differences: &[Difference]) -> Result<
     Ok(out)
 }
 
+/// The steps with the line in every greeting by which ours offers RESYNC.
+pub fn with_offer_of_resync(steps: Vec<Step>) -> Vec<Step> {
+    let mut out = Vec::with_capacity(steps.len());
+    for step in steps {
+        let offer = match &step {
+            Step::Expect(name, line) if line == b"* PARTIAL-UPDATE\r\n" => {
+                Some(Step::Expect(name.clone(), b"* RESYNC \"1\"\r\n".to_vec()))
+            }
+            _ => None,
+        };
+        out.push(step);
+        out.extend(offer);
+    }
+    out
+}
+
 fn answer(name: &str, line: &str) -> Result<Step> {
     let name = name.to_owned();
     if line == "<EOF>" {

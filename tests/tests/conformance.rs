@@ -9,7 +9,9 @@ use mupdate_tests::certificates::Certificates;
 use mupdate_tests::cyrus::ADMIN;
 use mupdate_tests::master::{Master, Program};
 use mupdate_tests::programs::package_file;
-use mupdate_tests::replay::{Difference, Masks, replay, with_differences, with_survivor};
+use mupdate_tests::replay::{
+    Difference, Masks, replay, with_differences, with_offer_of_resync, with_survivor,
+};
 use mupdate_tests::scratch::Scratch;
 use mupdate_tests::transcript::{self, Step};
 
@@ -204,6 +206,7 @@ fn run(number: &str, mechanisms: &str, tls: bool, options: &[(&str, &str)]) -> R
             .filter(|(other, _)| *other == number)
             .map(|(_, difference)| *difference);
         steps = with_differences(steps, &differences.collect::<Vec<_>>())?;
+        steps = with_offer_of_resync(steps);
     }
     replay(&master, steps, &masks, certificates.as_ref()).with_context(|| {
         format!(
@@ -223,6 +226,7 @@ fn survives(number: &str, options: &[(&str, &str)]) -> Result<()> {
         let at = steps.iter().position(end).context("no such remark")?;
         steps.drain(2..at);
     }
+    let steps = with_offer_of_resync(steps);
     let steps = with_survivor(with_differences(steps, &of(number, WHERE_CYRUS_ENDS))?, "w");
     let masks = Masks {
         mechanisms: Vec::new(),

@@ -75,6 +75,14 @@ pub struct Status {
     pub conflicts: Vec<Conflict>,
     /// A slave's link to its master.
     pub upstream: Option<Upstream>,
+    /// RESYNCs answered by the changes since the slave's place, since the start.
+    pub resyncs_log: u64,
+    /// RESYNCs answered by a compare.
+    pub resyncs_digest: u64,
+    /// RESYNCs answered by the whole list.
+    pub resyncs_full: u64,
+    /// RESYNCs of slaves that were ahead of us.
+    pub resyncs_behind: u64,
     /// How exporting to `mailboxes.db` goes, where there is one.
     pub export: Option<String>,
     /// Open sessions.
@@ -116,7 +124,7 @@ pub struct Session {
     pub age_s: u64,
     /// Who has logged in.
     pub user: Option<String>,
-    /// `greeted`, `logged in`, `dump`, `streaming`.
+    /// `greeted`, `logged in`, `dump`, `streaming`; of RESYNC `compare`, `resync dump`, `resync`.
     pub state: String,
     /// A streaming session: how many changes are still to be sent to it.
     pub behind: Option<u64>,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use master::Recovery;
-use server::{SessionState, SessionStatus, Sessions};
+use server::{SessionState, SessionStatus, Sessions, StreamMode};
 use slave::{Phase, Slave};
 use store::marker::Keeper;
 use store::{Health, Origin, Sequence, Store, Version};
@@ -145,6 +145,10 @@ fn common_status(
         recovery: None,
         conflicts: Vec::new(),
         upstream: None,
+        resyncs_log: sessions.resyncs().log,
+        resyncs_digest: sessions.resyncs().digest,
+        resyncs_full: sessions.resyncs().full,
+        resyncs_behind: sessions.resyncs().behind,
         export: export.map(show_export),
         sessions: sessions
             .list()
@@ -184,14 +188,33 @@ fn conflicts(version: &Version) -> Vec<Conflict> {
     version.conflicts().map(conflict).collect()
 }
 
+fn dump_word(mode: StreamMode) -> &'static str {
+    match mode {
+        StreamMode::Update => "dump",
+        StreamMode::Resync => "resync dump",
+    }
+}
+
+fn stream_word(mode: StreamMode) -> &'static str {
+    match mode {
+        StreamMode::Update => "streaming",
+        StreamMode::Resync => "resync",
+    }
+}
+
 fn show(session: &SessionStatus, head: Sequence) -> Session {
     let (user, state, behind) = match &session.state {
         SessionState::Greeted => (None, "greeted", None),
         SessionState::LoggedIn { identity } => (Some(identity), "logged in", None),
-        SessionState::Dumping { identity } => (Some(identity), "dump", None),
-        SessionState::Streaming { identity, position } => (
+        SessionState::Dumping { identity, mode } => (Some(identity), dump_word(*mode), None),
+        SessionState::Comparing { identity } => (Some(identity), "compare", None),
+        SessionState::Streaming {
+            identity,
+            mode,
+            position,
+        } => (
             Some(identity),
-            "streaming",
+            stream_word(*mode),
             Some(head.0.saturating_sub(position.0)),
         ),
         _ => (None, "unknown", None),

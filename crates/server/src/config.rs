@@ -26,6 +26,10 @@ pub struct ServerConfig {
     pub failed_logins_max: u32,
     /// A streaming peer with an answer outstanding never sees a longer silence than this.
     pub stream_silence_max: Duration,
+    /// A RESYNC peer that has everything is told so this often (`docs/resync.md`, section 6).
+    pub points_every: Duration,
+    /// How long a compare may take (section 12).
+    pub compare_timeout: Duration,
     /// DELETE of a name that can't exist is a NO, as the RFC has it (imapd.conf: `mupdate_strict`).
     pub strict: bool,
     /// Longest mailbox name that is taken in, in octets (imapd.conf: `mupdate_max_name`): 490 while
@@ -48,6 +52,8 @@ impl Default for ServerConfig {
             failed_login_pause: Duration::from_secs(3),
             failed_logins_max: 32,
             stream_silence_max: Duration::from_secs(5),
+            points_every: Duration::from_secs(5),
+            compare_timeout: Duration::from_mins(10),
             strict: false,
             name_bytes_max: proto::MAILBOX_NAME_BYTES_MAX,
             list_orders: ListOrders::default(),

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use proto::MailboxName;
 use proto::codec::{Tag, encode};
-use proto::{Entry, MailboxName};
-use store::{HostFilter, Version};
+use store::{HostFilter, Stored, Version};
 
 /// A page is full at this many octets.
 pub(crate) const PAGE_BYTES: usize = 256 * 1024;
@@ -21,6 +21,8 @@ pub(crate) enum Wanted {
     LocationPrefix(Arc<[u8]>),
     /// UPDATE with hosts: the location's server is one of them (Cyrus: PARTIAL-UPDATE).
     Hosts(HostFilter),
+    /// RESYNC, with or without hosts: no held entries (`docs/resync.md`, section 6.1).
+    Resync(Option<HostFilter>),
 }
 
 impl Wanted {
@@ -28,15 +30,20 @@ impl Wanted {
     pub(crate) fn hosts(&self) -> Option<&HostFilter> {
         match self {
             Self::Hosts(hosts) => Some(hosts),
+            Self::Resync(hosts) => hosts.as_ref(),
             Self::All | Self::LocationPrefix(_) => None,
         }
     }
 
-    pub(crate) fn includes(&self, entry: &Entry) -> bool {
+    pub(crate) fn includes(&self, stored: &Stored) -> bool {
+        let location = stored.entry.location();
         match self {
             Self::All => true,
-            Self::LocationPrefix(prefix) => entry.location().as_bytes().starts_with(prefix),
-            Self::Hosts(hosts) => hosts.matches(entry.location()),
+            Self::LocationPrefix(prefix) => location.as_bytes().starts_with(prefix),
+            Self::Hosts(hosts) => hosts.matches(location),
+            Self::Resync(hosts) => {
+                !stored.held && hosts.as_ref().is_none_or(|hosts| hosts.matches(location))
+            }
         }
     }
 }
@@ -63,7 +70,7 @@ pub(crate) fn page(
         last: None,
     };
     for (seen, (mailbox, stored)) in version.after(after).enumerate() {
-        if wanted.includes(&stored.entry) {
+        if wanted.includes(stored) {
             encode::entry_line(&mut page.bytes, tag, mailbox, &stored.entry);
             page.last = Some(mailbox.clone());
         }
@@ -80,7 +87,7 @@ pub(crate) fn page(
 pub(crate) fn names_in_octet_order(version: &Version, wanted: &Wanted) -> Vec<MailboxName> {
     let matching = version
         .after(None)
-        .filter(|(_, stored)| wanted.includes(&stored.entry));
+        .filter(|(_, stored)| wanted.includes(stored));
     let mut names: Vec<MailboxName> = matching.map(|(mailbox, _)| mailbox.clone()).collect();
     names.sort_by_cached_key(MailboxName::to_vec);
     names

@@ -11,11 +11,13 @@
 //!   pages of dumps and LISTs, and look for endangered names. A page at a time for each session.
 //! * **writer**: the store's own thread.
 
+mod compare;
 mod config;
 mod dump;
 mod kick;
 mod listener;
 mod output;
+mod pins;
 mod planes;
 mod repair;
 mod role;
@@ -29,4 +31,4 @@ pub use listener::{BindError, Listener, Server};
 pub use planes::DumpPool;
 pub use role::{Asker, Role, Wait};
 pub use slaves::{KnownSlaves, KnownSlavesError};
-pub use status::{SessionState, SessionStatus, Sessions};
+pub use status::{Resyncs, SessionState, SessionStatus, Sessions, StreamMode};

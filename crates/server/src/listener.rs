@@ -45,7 +45,7 @@ pub(crate) struct Shared {
     pub(crate) slaves: KnownSlaves,
     pub(crate) sessions: Sessions,
     pub(crate) stop: CancellationToken,
-    pub(crate) pinned_dumps: AtomicUsize,
+    pub(crate) pinned_versions: AtomicUsize,
 }
 
 /// A MUPDATE server: the parts it is made of.
@@ -124,7 +124,7 @@ impl Server {
             slaves: self.slaves,
             sessions: self.sessions,
             stop: stop.clone(),
-            pinned_dumps: AtomicUsize::new(0),
+            pinned_versions: AtomicUsize::new(0),
         });
         let refusals = Arc::new(AtomicUsize::new(0));
         for listener in listeners {

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 pub struct Sessions {
     live: Arc<DashMap<u64, Arc<Record>>>,
     next: Arc<AtomicU64>,
+    resyncs: Arc<ResyncCounters>,
 }
 
 #[derive(Debug)]
@@ -35,8 +36,15 @@ pub enum SessionState {
         /// Who.
         identity: Arc<str>,
     },
-    /// Receives the list: UPDATE's dump.
+    /// Receives the list: UPDATE's dump, or RESYNC's.
     Dumping {
+        /// Who.
+        identity: Arc<str>,
+        /// By which command.
+        mode: StreamMode,
+    },
+    /// Compares its list with ours.
+    Comparing {
         /// Who.
         identity: Arc<str>,
     },
@@ -44,9 +52,41 @@ pub enum SessionState {
     Streaming {
         /// Who.
         identity: Arc<str>,
+        /// By which command.
+        mode: StreamMode,
         /// Changes up to here have been handed to the socket.
         position: Sequence,
     },
+}
+
+/// What a stream was asked for by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StreamMode {
+    /// UPDATE.
+    Update,
+    /// RESYNC.
+    Resync,
+}
+
+/// How RESYNCs were answered since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Resyncs {
+    /// By the changes since the peer's place.
+    pub log: u64,
+    /// By a compare.
+    pub digest: u64,
+    /// By the whole list.
+    pub full: u64,
+    /// By NO: we were behind the peer.
+    pub behind: u64,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct ResyncCounters {
+    pub(crate) log: AtomicU64,
+    pub(crate) digest: AtomicU64,
+    pub(crate) full: AtomicU64,
+    pub(crate) behind: AtomicU64,
 }
 
 /// One line of a listing of sessions.
@@ -72,6 +112,21 @@ impl Sessions {
             .collect();
         list.sort_by_key(|session| session.number);
         list
+    }
+
+    /// How RESYNCs were answered.
+    pub fn resyncs(&self) -> Resyncs {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Resyncs {
+            log: read(&self.resyncs.log),
+            digest: read(&self.resyncs.digest),
+            full: read(&self.resyncs.full),
+            behind: read(&self.resyncs.behind),
+        }
+    }
+
+    pub(crate) fn resync_counters(&self) -> &ResyncCounters {
+        &self.resyncs
     }
 
     /// How many connections are open.

@@ -3,14 +3,16 @@
 //! [`proto::session::ServerSession`] knows what is legal when; this module carries out what it asks
 //! for, in order, and owns everything that waits.
 
+mod comparing;
 mod edits;
 mod login;
 mod queries;
+mod resync;
 mod streaming;
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use proto::codec::Tag;
 use proto::codec::encode::{self, Banner, BannerRole};
@@ -25,6 +27,7 @@ use crate::listener::Shared;
 use crate::output::{Progress, Wire};
 use crate::role::Asker;
 use crate::status::Registered;
+use comparing::Compare;
 use login::Exchange;
 
 /// Output is sent once this much has gathered, even while more commands wait in the input.
@@ -55,6 +58,10 @@ pub(crate) enum End {
     NotOpen,
     #[error("fell behind the history of changes")]
     FellBehind,
+    #[error("compare took too long")]
+    CompareTooLong,
+    #[error("list now follows another history")]
+    OtherHistory,
     #[error("outcome of an edit is unknown after a failed fsync")]
     OutcomeUnknown,
     #[error("internal failure: {0}")]
@@ -113,8 +120,9 @@ struct Session {
     asker: Option<Asker>,
     exchange: Option<Exchange>,
     failed_logins: u32,
-    /// UPDATE has been asked for: from here on no BYE is ever sent.
+    /// UPDATE or RESYNC has been asked for: from here on no BYE is ever sent.
     streams: bool,
+    compare: Option<Compare>,
 }
 
 impl Session {
@@ -122,6 +130,7 @@ impl Session {
         let config = SessionConfig {
             starttls_available: shared.tls.is_some(),
             compress_available: true,
+            resync_available: true,
             read_only: shared.config.upstream.is_some(),
             strict: shared.config.strict,
             name_bytes_max: shared.config.name_bytes_max,
@@ -136,6 +145,7 @@ impl Session {
             exchange: None,
             failed_logins: 0,
             streams: false,
+            compare: None,
             shared,
         }
     }
@@ -184,7 +194,8 @@ impl Session {
                 Err(End::Logout)
             }
             Request::Noop { tag } => {
-                if let Some(wait) = self.shared.role.before_barrier() {
+                let asked = self.shared.role.before_barrier();
+                if let Some(wait) = asked.filter(|_| self.compare.is_none()) {
                     wait.await;
                 }
                 encode::ok(self.wire.tail(), &tag, "Noop done");
@@ -194,10 +205,12 @@ impl Session {
             Request::Find { tag, name } => self.find(&tag, name.as_ref()),
             Request::List { tag, prefix } => self.list(&tag, &prefix).await,
             Request::Update { tag, hosts } => self.stream(tag, hosts).await,
-            // Not offered yet.
-            Request::Resync { .. } | Request::Compare { .. } => {
-                Err(End::Internal("RESYNC without an offer"))
-            }
+            Request::Resync { tag, from, hosts } => self.resync(tag, from, hosts).await,
+            Request::Compare {
+                tag,
+                buckets,
+                question,
+            } => self.answer_question(&tag, buckets, question).await,
         }
     }
 
@@ -218,7 +231,7 @@ impl Session {
             mechanisms: &mechanisms,
             starttls: self.shared.tls.is_some() && !self.security.tls,
             compress: !self.wire.is_compressed(),
-            resync: false,
+            resync: true,
             servername: &config.servername,
             implementation: &config.implementation,
             version: &config.version,
@@ -237,7 +250,13 @@ impl Session {
                     .saturating_sub(self.registered.age()),
                 End::NoLogin,
             ),
-            Some(_) => (self.shared.config.idle_timeout, End::Idle),
+            Some(_) => match &self.compare {
+                None => (self.shared.config.idle_timeout, End::Idle),
+                Some(compare) => (
+                    compare.until().saturating_duration_since(Instant::now()),
+                    End::CompareTooLong,
+                ),
+            },
         };
         let received = tokio::select! {
             received = timeout(allowed, self.wire.receive(self.protocol.buffer())) => received,

@@ -83,6 +83,16 @@ impl Session {
             .run(job)
             .await
             .ok_or(End::Internal("dump pool"))?;
+        self.send_entries(tag, version, names).await
+    }
+
+    /// Sends the entries of these names, a page at a time as the peer reads.
+    pub(super) async fn send_entries(
+        &mut self,
+        tag: &Tag,
+        version: &Arc<Version>,
+        names: Arc<Vec<MailboxName>>,
+    ) -> Result<(), End> {
         let mut covered = 0;
         while covered < names.len() {
             let (version, names, tag) = (Arc::clone(version), Arc::clone(&names), tag.clone());

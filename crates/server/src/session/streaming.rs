@@ -1,5 +1,6 @@
 //! UPDATE (RFC 3656 section 4.10): the dump, then changes as they are committed, and NOOP as a
-//! barrier (section 4.8).
+//! barrier (section 4.8). And RESYNC (`docs/resync.md`) but for its compare: the same, with a
+//! [`Teller`] that says beside the lines where the peer stands, and often without a dump.
 //!
 //! ```text
 //!            last page, OK "streaming starts"
@@ -16,6 +17,7 @@
 mod answers;
 mod dumping;
 mod repairing;
+mod teller;
 
 use std::future::pending;
 use std::sync::Arc;
@@ -24,24 +26,25 @@ use std::time::Instant;
 use proto::MailboxName;
 use proto::codec::{Tag, encode};
 use proto::session::{Request, Step};
-use store::{Chunk, Feed, HostFilter, Sequence};
+use store::{Chunk, Feed, HostFilter};
 use tokio::time::sleep_until;
 use tracing::info;
 
 use self::answers::{Answer, Answers};
-use self::dumping::Dump;
+pub(super) use self::dumping::Dump;
 use self::repairing::Repair;
+pub(super) use self::teller::{Teller, history};
 use super::{End, OUTPUT_BYTES, Session};
 use crate::dump::{Page, Wanted};
 use crate::output::Progress;
 use crate::slaves::Membership;
-use crate::status::SessionState;
+use crate::status::{SessionState, StreamMode};
 
 /// Changes of the log that one chunk of a feed looks at.
 const CHUNK_CHANGES_MAX: usize = 1024;
 
-/// A session after UPDATE.
-struct Streaming {
+/// A session after UPDATE or RESYNC.
+pub(super) struct Streaming {
     tag: Tag,
     wanted: Wanted,
     phase: Phase,
@@ -49,8 +52,10 @@ struct Streaming {
     /// Lines of the feed that are still to be encoded, from an index on.
     chunk: Option<(Chunk, usize)>,
     answers: Answers,
-    /// Known as a slave of the whole list; a partial one proves nothing.
+    /// Known as a slave of the whole list that needs repair passes; a partial one proves nothing.
     membership: Option<Membership>,
+    /// For RESYNC.
+    teller: Option<Teller>,
     /// The last name sent, for repeats.
     last_line: Option<MailboxName>,
     last_sent: Instant,
@@ -74,16 +79,24 @@ enum Event {
     Changed,
     Asked,
     Silence,
+    PointDue,
 }
 
 impl Session {
-    /// Streams until the session ends.
+    /// Answers UPDATE.
     pub(super) async fn stream(&mut self, tag: Tag, hosts: Vec<Vec<u8>>) -> Result<(), End> {
         self.streams = true;
         if !self.shared.role.may_stream() {
             return Err(End::NotOpen);
         }
-        let mut streaming = self.begin_streaming(tag, hosts)?;
+        let streaming = self.begin_update(tag, hosts)?;
+        self.run_stream(streaming).await
+    }
+
+    /// Streams until the session ends.
+    pub(super) async fn run_stream(&mut self, mut streaming: Streaming) -> Result<(), End> {
+        self.protocol.streaming();
+        self.show_stream(&streaming);
         loop {
             streaming.take_commands(self);
             streaming.produce(self).await?;
@@ -92,7 +105,7 @@ impl Session {
         }
     }
 
-    fn begin_streaming(&mut self, tag: Tag, hosts: Vec<Vec<u8>>) -> Result<Streaming, End> {
+    fn begin_update(&mut self, tag: Tag, hosts: Vec<Vec<u8>>) -> Result<Streaming, End> {
         let identity = Arc::clone(&self.asker()?.origin.identity);
         let whole_list = hosts.is_empty();
         let wanted = if whole_list {
@@ -104,34 +117,30 @@ impl Session {
         let membership = whole_list.then(|| self.shared.slaves.join(address, &identity));
         let version = self.shared.store.current();
         let feed = self.shared.store.feed(version.sequence());
-        self.protocol.streaming();
-        self.registered.set(SessionState::Dumping { identity });
         info!(sequence = %version.sequence(), entries = version.len(), "dump begins");
-        Ok(Streaming {
-            phase: Phase::Dump(Dump::begin(
-                &self.shared,
-                version,
-                wanted.clone(),
-                tag.clone(),
-            )),
-            tag,
-            wanted,
-            feed,
-            chunk: None,
-            answers: Answers::default(),
-            membership,
-            last_line: None,
-            last_sent: Instant::now(),
-            began: Instant::now(),
-        })
+        let dump = Dump::begin(&self.shared, version, wanted.clone(), tag.clone());
+        let mut streaming = Streaming::new(tag, wanted, feed, Some(dump));
+        streaming.membership = membership;
+        Ok(streaming)
     }
 
-    fn show_position(&self, position: Sequence) {
-        if let Some(asker) = &self.asker {
-            let identity = Arc::clone(&asker.origin.identity);
-            self.registered
-                .set(SessionState::Streaming { identity, position });
-        }
+    fn show_stream(&self, streaming: &Streaming) {
+        let Some(asker) = &self.asker else { return };
+        let identity = Arc::clone(&asker.origin.identity);
+        let mode = if streaming.teller.is_some() {
+            StreamMode::Resync
+        } else {
+            StreamMode::Update
+        };
+        self.registered.set(if streaming.phase.is_dump() {
+            SessionState::Dumping { identity, mode }
+        } else {
+            SessionState::Streaming {
+                identity,
+                mode,
+                position: streaming.feed.position(),
+            }
+        });
     }
 }
 
@@ -151,6 +160,29 @@ impl Phase {
 }
 
 impl Streaming {
+    /// What follows `feed`, behind a dump if there is one.
+    pub(super) fn new(tag: Tag, wanted: Wanted, feed: Feed, dump: Option<Dump>) -> Self {
+        Self {
+            tag,
+            wanted,
+            phase: dump.map_or(Phase::Live(Repair::Done), Phase::Dump),
+            feed,
+            chunk: None,
+            answers: Answers::default(),
+            membership: None,
+            teller: None,
+            last_line: None,
+            last_sent: Instant::now(),
+            began: Instant::now(),
+        }
+    }
+
+    /// The same for RESYNC.
+    pub(super) fn told_by(mut self, teller: Teller) -> Self {
+        self.teller = Some(teller);
+        self
+    }
+
     /// Takes what has come in, as far as answers have room.
     fn take_commands(&mut self, session: &mut Session) {
         while self.answers.has_room() {
@@ -200,6 +232,7 @@ impl Streaming {
     async fn produce(&mut self, session: &mut Session) -> Result<(), End> {
         while !self.phase.is_dump() && session.wire.unsent() < OUTPUT_BYTES {
             let made = self.feed_lines(session)?
+                || self.tell_head(session)?
                 || self.answer(session).await?
                 || self.repair_line(session);
             if !made {
@@ -226,7 +259,9 @@ impl Streaming {
                 self.chunk = Some((chunk, at));
                 return Ok(true);
             }
-            match chunk.version.get(mailbox) {
+            let found = chunk.version.get(mailbox);
+            // A list that is verified ends where the wanted hosts end, and has no held entries.
+            match found.filter(|stored| self.teller.is_none() || self.wanted.includes(stored)) {
                 Some(stored) => {
                     encode::entry_line(session.wire.tail(), &self.tag, mailbox, &stored.entry);
                 }
@@ -235,8 +270,23 @@ impl Streaming {
             self.last_line = Some(mailbox.clone());
             at += 1;
         }
-        session.show_position(self.feed.position());
+        if let Some(teller) = &mut self.teller {
+            teller.after_chunk(session.wire.tail(), &chunk)?;
+        }
+        session.show_stream(self);
         Ok(true)
+    }
+
+    /// Tells a RESYNC peer that it has everything; false when there is nothing new in that.
+    fn tell_head(&mut self, session: &mut Session) -> Result<bool, End> {
+        let Some(teller) = &mut self.teller else {
+            return Ok(false);
+        };
+        let version = session.shared.store.current();
+        if self.chunk.is_some() || self.feed.position() < version.sequence() {
+            return Ok(false);
+        }
+        teller.at_head(session.wire.tail(), &version)
     }
 
     /// Gives the next answer whose turn has come; false when there is none.
@@ -272,7 +322,7 @@ impl Streaming {
             return false;
         };
         if let Some(stored) = session.shared.store.current().get(&mailbox)
-            && self.wanted.includes(&stored.entry)
+            && self.wanted.includes(stored)
         {
             encode::entry_line(session.wire.tail(), &self.tag, &mailbox, &stored.entry);
         }
@@ -286,6 +336,8 @@ impl Streaming {
         let live = !self.phase.is_dump();
         let owing = session.wire.is_idle() && (self.phase.is_dump() || !self.answers.is_empty());
         let patience = self.last_sent + session.shared.config.stream_silence_max;
+        let point = self.teller.as_ref().map_or(patience, Teller::due);
+        let tells = self.teller.is_some();
         let Session {
             wire,
             protocol,
@@ -295,9 +347,10 @@ impl Streaming {
         tokio::select! {
             progress = wire.progress(room.then(|| protocol.buffer())) => Ok(Event::Wire(progress?)),
             work = self.phase.work(), if quiet => Ok(Event::Work(work)),
-            changed = self.feed.changed(), if quiet && live => changed.map(|()| Event::Changed).map_err(|_| End::Stopping),
+            changed = changed(&mut self.feed, self.teller.as_mut()), if quiet && live => changed.map(|()| Event::Changed),
             () = self.answers.asked(), if live => Ok(Event::Asked),
             () = sleep_until(patience.into()), if owing => Ok(Event::Silence),
+            () = sleep_until(point.into()), if tells && quiet && live => Ok(Event::PointDue),
             () = shared.stop.cancelled() => Err(End::Stopping),
         }
     }
@@ -314,8 +367,13 @@ impl Streaming {
                 .answers
                 .ripen(session.shared.store.current().sequence()),
             Event::Silence => self.repeat_a_line(session),
+            Event::PointDue => {
+                if let Some(teller) = &mut self.teller {
+                    teller.tick();
+                }
+            }
             Event::Work(Work::Page(page)) => {
-                self.send_page(session, page.ok_or(End::Internal("dump pool"))?);
+                self.send_page(session, page.ok_or(End::Internal("dump pool"))?)?;
             }
             Event::Work(Work::Endangered(names)) => {
                 if let Phase::Live(repair) = &mut self.phase {
@@ -326,28 +384,38 @@ impl Streaming {
         Ok(())
     }
 
-    fn send_page(&mut self, session: &mut Session, page: Page) {
+    fn send_page(&mut self, session: &mut Session, page: Page) -> Result<(), End> {
         let Phase::Dump(dump) = &mut self.phase else {
-            return;
+            return Ok(());
         };
         session.wire.push_page(page.bytes);
         self.last_line = page.last.or_else(|| self.last_line.take());
         if let Some(after) = page.next {
             dump.go_on(after);
-            return;
+            return Ok(());
         }
-        encode::ok(session.wire.tail(), &self.tag, "streaming starts");
         let elapsed_ms = self.began.elapsed().as_millis();
         info!(elapsed_ms, "dump complete, streaming starts");
-        let proven = self.membership.as_ref().and_then(Membership::proven);
-        self.phase = Phase::Live(Repair::look(&session.shared, proven));
-        session.show_position(self.feed.position());
+        if let Some(teller) = &mut self.teller {
+            teller.after_dump(session.wire.tail(), dump.one_version().as_deref())?;
+            self.phase = Phase::Live(Repair::Done);
+        } else {
+            encode::ok(session.wire.tail(), &self.tag, "streaming starts");
+            let proven = self.membership.as_ref().and_then(Membership::proven);
+            self.phase = Phase::Live(Repair::look(&session.shared, proven));
+        }
+        session.show_stream(self);
+        Ok(())
     }
 
     /// A Cyrus slave that waits for an answer gives up after two intervals without a single octet;
     /// saying a line again that is true anyway keeps it here (Cyrus: `mupdate_listen`).
     fn repeat_a_line(&mut self, session: &mut Session) {
         self.last_sent = Instant::now();
+        // A line from a later version would make the next point a lie.
+        if let Some(teller) = &self.teller {
+            return teller.repeat(session.wire.tail());
+        }
         let current = session.shared.store.current();
         let version = match &self.phase {
             Phase::Dump(dump) => dump.version(),
@@ -358,10 +426,16 @@ impl Streaming {
             .as_ref()
             .and_then(|name| Some((name, version.get(name)?)));
         let any = last.or_else(|| version.after(None).next());
-        if let Some((mailbox, stored)) =
-            any.filter(|(_, stored)| self.wanted.includes(&stored.entry))
-        {
+        if let Some((mailbox, stored)) = any.filter(|(_, stored)| self.wanted.includes(stored)) {
             encode::entry_line(session.wire.tail(), &self.tag, mailbox, &stored.entry);
         }
+    }
+}
+
+/// Waits until there may be more to say.
+async fn changed(feed: &mut Feed, teller: Option<&mut Teller>) -> Result<(), End> {
+    match teller {
+        Some(teller) => teller.changed().await,
+        None => feed.changed().await.map_err(|_| End::Stopping),
     }
 }

@@ -1,7 +1,6 @@
 //! The dump of UPDATE: pages made by the pool, one ahead of what the socket takes.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use proto::MailboxName;
 use proto::codec::Tag;
@@ -10,10 +9,9 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::dump::{self, Page, Wanted};
 use crate::listener::Shared;
+use crate::pins::PinnedPlace;
 use crate::planes::DumpPool;
 
-/// Dumps that may each hold on to a version of their own.
-const PINNED_DUMPS_MAX: usize = 32;
 /// A version is held on to while it is at most this many changes old.
 const PINNED_CHANGES_MAX: u64 = 200_000;
 
@@ -50,18 +48,20 @@ impl<T: Send + 'static> Job<T> {
 }
 
 /// A dump under way.
-pub(super) struct Dump {
+pub(in crate::session) struct Dump {
     shared: Arc<Shared>,
     version: Arc<Version>,
     wanted: Wanted,
     tag: Tag,
     job: Job<Page>,
     pin: Option<PinnedPlace>,
+    /// All pages so far are of one version.
+    is_one_version: bool,
 }
 
 impl Dump {
     /// Asks the pool for the first page of `version`.
-    pub(super) fn begin(
+    pub(in crate::session) fn begin(
         shared: &Arc<Shared>,
         version: Arc<Version>,
         wanted: Wanted,
@@ -76,6 +76,7 @@ impl Dump {
             tag,
             job,
             pin,
+            is_one_version: true,
         }
     }
 
@@ -96,6 +97,7 @@ impl Dump {
         if self.pin.is_none() || age > PINNED_CHANGES_MAX {
             self.version = current;
             self.pin = None;
+            self.is_one_version = false;
         }
         self.job = page_job(
             &self.shared,
@@ -104,6 +106,11 @@ impl Dump {
             &self.wanted,
             &self.tag,
         );
+    }
+
+    /// The version that the whole dump was made of, if it was one.
+    pub(super) fn one_version(&self) -> Option<Arc<Version>> {
+        self.is_one_version.then(|| Arc::clone(&self.version))
     }
 
     /// The version that pages are being made of.
@@ -123,23 +130,4 @@ fn page_job(
     Job::start(&shared.dump_pool, move || {
         dump::page(&version, after.as_ref(), &wanted, &tag)
     })
-}
-
-/// One of the places for dumps that hold on to their version.
-struct PinnedPlace(Arc<Shared>);
-
-impl PinnedPlace {
-    fn take(shared: &Arc<Shared>) -> Option<Self> {
-        let pins: &AtomicUsize = &shared.pinned_dumps;
-        let taken = pins.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |pins| {
-            (pins < PINNED_DUMPS_MAX).then_some(pins + 1)
-        });
-        taken.ok().map(|_| Self(Arc::clone(shared)))
-    }
-}
-
-impl Drop for PinnedPlace {
-    fn drop(&mut self) {
-        self.0.pinned_dumps.fetch_sub(1, Ordering::Relaxed);
-    }
 }
