@@ -1,6 +1,7 @@
 //! Real Cyrus programs, each with a configuration of its own and none of the system's.
 
 mod backend;
+mod manager;
 mod slave;
 
 use std::fmt::Write as _;
@@ -12,6 +13,7 @@ use std::process::{Command, Output, Stdio};
 use anyhow::{Context as _, Result, ensure};
 
 pub use backend::Backend;
+pub use manager::{Manager, Service};
 pub use slave::Slave;
 
 use crate::account::Account;
@@ -156,6 +158,12 @@ impl Node {
 
     /// Starts a service program of Cyrus with a listening socket, as Cyrus's own process manager would.
     pub fn serve(&self, program: &str, arguments: &[&str], port: u16) -> Result<Process> {
+        let program = Path::new(PROGRAMS).join(program).display().to_string();
+        self.serve_program(&program, arguments, port)
+    }
+
+    /// As [`Self::serve`], with a program that is named by its path.
+    pub fn serve_program(&self, program: &str, arguments: &[&str], port: u16) -> Result<Process> {
         let shim = self.directory.join("service_shim.py");
         fs::copy(package_file("cyrus-murder/service_shim.py"), &shim)?;
         self.account.give(&shim)?;
@@ -163,7 +171,7 @@ impl Node {
         command
             .arg(shim)
             .arg(format!("127.0.0.1:{port}"))
-            .arg(Path::new(PROGRAMS).join(program));
+            .arg(program);
         command
             .arg("-C")
             .arg(self.conf())

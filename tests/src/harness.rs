@@ -1,10 +1,13 @@
 //! Runs the harness of `cyrus-murder/`, a whole Cyrus murder with our programs in it.
 
-use std::process::Command;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 
+use crate::account::Account;
 use crate::process::Process;
 use crate::programs::{copy_to, package_file};
 use crate::scratch::Scratch;
@@ -44,6 +47,38 @@ pub fn murder_with_slave(above: Above, options: &[&str]) -> Result<()> {
         first.extend(["--master-cmd", &master]);
     }
     run(&scratch, &first, options)
+}
+
+/// As [`murder`], with our programs in the place of Cyrus's in both roles: started by Cyrus's process managers, with
+/// the lines of cyrus.conf that Cyrus's own have.
+pub fn murder_drop_in(options: &[&str]) -> Result<()> {
+    let scratch = Scratch::new()?;
+    copy_to(scratch.path())?;
+    let users = scratch.join("users");
+    let made = scratch.join("mupdatectl");
+    passwd(&made, &users, "mupduser", "mupdpass")?;
+    Account::of_cyrus()?.give(&users)?;
+    let program = scratch.join("mupdate").display().to_string();
+    let master = format!("{program} -m");
+    let accounts =
+        ["master", "frontend"].map(|role| format!("{role}:mupdate_users_file={}", users.display()));
+    let mut first = vec!["--master-bin", &master, "--slave-bin", &program];
+    for account in &accounts {
+        first.extend(["--set", account]);
+    }
+    run(&scratch, &first, options)
+}
+
+/// Sets a user's password in a users file.
+fn passwd(program: &Path, users: &Path, user: &str, password: &str) -> Result<()> {
+    let mut command = Command::new(program);
+    command.args(["passwd", "--users"]).arg(users).arg(user);
+    let mut child = command.stdin(Stdio::piped()).spawn()?;
+    let mut stdin = child.stdin.take().context("no standard input")?;
+    stdin.write_all(password.as_bytes())?;
+    drop(stdin);
+    ensure!(child.wait()?.success(), "mupdatectl refuses {user}");
+    Ok(())
 }
 
 /// The same checks with Cyrus in every role: what they are worth.

@@ -47,7 +47,11 @@ struct Deflate {
 impl Link {
     /// Connects; reads wait `read_limit` at most and then fail with `WouldBlock` or `TimedOut`.
     pub fn connect(port: u16, read_limit: Duration) -> io::Result<Self> {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        Self::connect_to(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), read_limit)
+    }
+
+    /// As [`Self::connect`], with an address.
+    pub fn connect_to(address: SocketAddr, read_limit: Duration) -> io::Result<Self> {
         let socket = TcpStream::connect_timeout(&address, CONNECT_LIMIT)?;
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(read_limit))?;

@@ -79,6 +79,18 @@ impl Process {
         status
     }
 
+    /// Asks it to stop, as [`Self::stop`], and waits until all that it has started has ended, too.
+    pub fn stop_all(mut self) -> Result<()> {
+        kill_process(self.group, Signal::TERM).with_context(|| format!("stop {}", self.name))?;
+        wait_within(STOP_LIMIT, "end after SIGTERM", || {
+            Ok(self.child.try_wait()?)
+        })?;
+        wait_within(STOP_LIMIT, "end of what it has started", || {
+            Ok(test_kill_process_group(self.group).is_err().then_some(()))
+        })
+        .with_context(|| format!("{}:\n{}", self.name, self.log_tail()))
+    }
+
     /// Kills it and all it started, and waits until that is done: after this its ports and locks are free.
     pub fn kill(mut self) -> Result<()> {
         self.end()

@@ -1,6 +1,7 @@
 //! One end of a MUPDATE dialogue, octet by octet.
 
 use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -24,8 +25,13 @@ pub struct Wire {
 impl Wire {
     /// Connects and leaves the greeting to the caller.
     pub fn connect(port: u16) -> Result<Self> {
-        let link =
-            Link::connect(port, READ_STEP).with_context(|| format!("connect to port {port}"))?;
+        Self::connect_to((Ipv4Addr::LOCALHOST, port).into())
+    }
+
+    /// As [`Self::connect`], with an address.
+    pub fn connect_to(address: SocketAddr) -> Result<Self> {
+        let link = Link::connect_to(address, READ_STEP)
+            .with_context(|| format!("connect to {address}"))?;
         Ok(Self {
             link,
             inbox: Vec::new(),
@@ -44,6 +50,14 @@ impl Wire {
     /// Connects and logs in with PLAIN.
     pub fn logged_in(port: u16, user: &str, password: &str) -> Result<Self> {
         let mut wire = Self::greeted(port)?;
+        wire.log_in(user, password)?;
+        Ok(wire)
+    }
+
+    /// As [`Self::logged_in`], with an address.
+    pub fn logged_in_at(address: SocketAddr, user: &str, password: &str) -> Result<Self> {
+        let mut wire = Self::connect_to(address)?;
+        wire.greeting()?;
         wire.log_in(user, password)?;
         Ok(wire)
     }

@@ -150,7 +150,7 @@ async fn what_a_later_master_removed_is_removed_but_not_a_whole_list() {
     }
     assert_eq!(
         gone().await,
-        Gone::Removed(0),
+        Gone::Held(vec![name("user.u00001")]),
         "nobody has written a record since"
     );
 
@@ -170,6 +170,6 @@ async fn what_a_later_master_removed_is_removed_but_not_a_whole_list() {
     for number in 2..150 {
         remove(&format!("u{number:05}"));
     }
-    assert_eq!(gone().await, Gone::Held(148));
+    assert!(matches!(gone().await, Gone::Held(names) if names.len() == 148));
     assert!(site.store.current().get(&name("user.u00002")).is_some());
 }

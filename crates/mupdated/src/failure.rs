@@ -36,6 +36,12 @@ impl Failure {
         }
     }
 
+    /// Whether another attempt, with everything as it is, may succeed: a disk or the name service may
+    /// come back, while a file of settings stays as it is.
+    pub fn may_pass(&self) -> bool {
+        matches!(self.status, Status::System | Status::Storage)
+    }
+
     /// The exit status.
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self.status {

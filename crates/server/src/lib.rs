@@ -27,7 +27,7 @@ mod status;
 
 pub use config::{ListOrder, ListOrders, ServerConfig};
 pub use kick::{KickError, KickSocket};
-pub use listener::{BindError, Listener, Server};
+pub use listener::{BindError, Door, Listener, Server};
 pub use planes::DumpPool;
 pub use role::{Asker, Role, Wait};
 pub use slaves::{KnownSlaves, KnownSlavesError};

@@ -10,6 +10,7 @@ use store::Store;
 use thiserror::Error;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -69,8 +70,18 @@ pub struct Server {
 }
 
 /// A bound address.
-#[derive(Debug)]
-pub struct Listener(TcpListener);
+pub struct Listener {
+    socket: TcpListener,
+    door: Option<Arc<dyn Door>>,
+    closed: CancellationToken,
+}
+
+/// Who stands between a listener and its sessions.
+pub trait Door: Send + Sync + 'static {
+    /// Whether this peer may come in, asked once for each accepted connection. One that may not is
+    /// closed without a word. Must not block.
+    fn admits(&self, peer: SocketAddr) -> bool;
+}
 
 /// Why an address can't be listened on.
 #[derive(Debug, Error)]
@@ -95,7 +106,12 @@ impl Listener {
             .collect();
         let mut bound = Vec::new();
         for address in addresses {
-            bound.push(Self(TcpListener::bind(address).await.map_err(failed)?));
+            let socket = TcpListener::bind(address).await.map_err(failed)?;
+            bound.push(Self {
+                socket,
+                door: None,
+                closed: CancellationToken::new(),
+            });
         }
         if bound.is_empty() {
             return Err(failed(io::ErrorKind::AddrNotAvailable.into()));
@@ -103,9 +119,39 @@ impl Listener {
         Ok(bound)
     }
 
+    /// A socket that somebody else has bound and that listens already. Nothing more is accepted from
+    /// it once `closed` is cancelled. Needs a runtime.
+    pub fn adopt(
+        socket: std::net::TcpListener,
+        door: Option<Arc<dyn Door>>,
+        closed: CancellationToken,
+    ) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        let socket = TcpListener::from_std(socket)?;
+        Ok(Self {
+            socket,
+            door,
+            closed,
+        })
+    }
+
     /// The address, with the port the system chose where none was given.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
+        self.socket.local_addr()
+    }
+}
+
+impl Listener {
+    fn admits(&self, peer: SocketAddr) -> bool {
+        self.door.as_ref().is_none_or(|door| door.admits(peer))
+    }
+}
+
+impl std::fmt::Debug for Listener {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Listener")
+            .field("socket", &self.socket)
+            .finish_non_exhaustive()
     }
 }
 
@@ -113,6 +159,17 @@ impl Server {
     /// Serves connections until `stop`, then ends the sessions and returns when the last is gone. A
     /// slave in a dump is cut off without a word, since a BYE would make it delete what it has.
     pub async fn run(self, listeners: Vec<Listener>, stop: CancellationToken) {
+        let (_none, more) = mpsc::channel(1);
+        self.run_with(listeners, more, stop).await;
+    }
+
+    /// As [`Server::run`], with listeners that come later.
+    pub async fn run_with(
+        self,
+        listeners: Vec<Listener>,
+        mut more: mpsc::Receiver<Listener>,
+        stop: CancellationToken,
+    ) {
         let tasks = TaskTracker::new();
         let shared = Arc::new(Shared {
             config: self.config,
@@ -127,15 +184,23 @@ impl Server {
             pinned_versions: AtomicUsize::new(0),
         });
         let refusals = Arc::new(AtomicUsize::new(0));
-        for listener in listeners {
+        let accept = |listener| {
             let acceptor = Acceptor {
                 shared: Arc::clone(&shared),
                 tasks: tasks.clone(),
                 refusals: Arc::clone(&refusals),
             };
             tasks.spawn(acceptor.run(listener));
+        };
+        listeners.into_iter().for_each(accept);
+        let stopped = stop.run_until_cancelled(async {
+            while let Some(listener) = more.recv().await {
+                accept(listener);
+            }
+        });
+        if stopped.await.is_some() {
+            stop.cancelled().await;
         }
-        stop.cancelled().await;
         tasks.close();
         tasks.wait().await;
     }
@@ -152,10 +217,12 @@ impl Acceptor {
         loop {
             let accepted = tokio::select! {
                 () = self.shared.stop.cancelled() => return,
-                accepted = listener.0.accept() => accepted,
+                () = listener.closed.cancelled() => return,
+                accepted = listener.socket.accept() => accepted,
             };
             match accepted {
-                Ok((stream, peer)) => self.admit(stream, peer),
+                Ok((stream, peer)) if listener.admits(peer) => self.admit(stream, peer),
+                Ok((_, peer)) => debug!(%peer, "not let in"),
                 Err(cause) => {
                     warn!(%cause, "accept failed");
                     sleep(ACCEPT_RETRY).await;

@@ -14,18 +14,21 @@ use super::times::ChangeTimes;
 const BATCH_EDITS: usize = 500;
 
 /// What became of entries that the file lacks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Gone {
     /// So many were removed from the store.
     Removed(u64),
-    /// So many are missing that this looks like a file that lost its list: the store stands.
-    Held(u64),
+    /// These are missing, but not believed to be removed: the store stands.
+    Held(Vec<MailboxName>),
 }
 
 /// Removes from a store that has a list the active entries that the file lacks, if a Cyrus master has
 /// written the file since `last_export` (Unix seconds): some record in it is later than that. An entry
 /// that the store itself has changed since (`times` reach back to that export) stands, and so does every reservation: `ctl_cyrusdb -r`
 /// throws those away at each start.
+///
+/// Where nothing in the file is later, nobody can have removed them one by one: it was emptied, or
+/// put back from a copy. Where they are too many, it has lost its list.
 pub async fn gone(
     store: &Store,
     list: &FileList,
@@ -34,13 +37,14 @@ pub async fn gone(
     peer: &str,
 ) -> Result<Gone, EditError> {
     let written = |entry: &super::FileEntry| entry.modified.is_some_and(|at| at > last_export);
-    if !list.entries.iter().any(written) {
-        return Ok(Gone::Removed(0));
-    }
     let names = missing(store, list, times);
     let count = u64::try_from(names.len()).unwrap_or(u64::MAX);
-    if looks_like_loss(store.current().len(), names.len()) {
-        return Ok(Gone::Held(count));
+    if names.is_empty() {
+        return Ok(Gone::Removed(0));
+    }
+    let is_written = list.entries.iter().any(written);
+    if !is_written || looks_like_loss(store.current().len(), names.len()) {
+        return Ok(Gone::Held(names));
     }
     let origin = Origin {
         identity: Arc::from("import"),

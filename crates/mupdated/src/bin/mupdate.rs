@@ -2,26 +2,36 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use mimalloc::MiMalloc;
-use mupdated::cli::mupdate::{Args, run};
+use mupdated::cli::mupdate::Args;
+use mupdated::cli::{complain, usage};
+use mupdated::failure::{Failure, Status};
 
 /// A list is millions of small values made by one thread and dropped by another, on which glibc's allocator spends a fifth
 /// of a first resync.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    let args = match Args::try_parse() {
-        Ok(args) => args,
-        Err(usage) => return mupdated::cli::usage(&usage),
+fn main() -> ExitCode {
+    let started = mupdated::inherited_fds::take();
+    let inherited = match started {
+        Ok(inherited) => inherited,
+        Err(cause) => return end(&Failure::new(Status::Usage, cause)),
     };
-    match run(args).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            mupdated::cli::complain("mupdate", &failure);
-            failure.exit_code()
-        }
+    let args = match Args::read(std::env::args_os(), &inherited) {
+        Ok(args) => args,
+        Err(said) => return usage(&said),
+    };
+    match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime.block_on(mupdated::daemon::run(args, inherited)),
+        Err(cause) => end(&Failure::new(Status::System, cause)),
     }
+}
+
+fn end(failure: &Failure) -> ExitCode {
+    complain("mupdate", failure);
+    failure.exit_code()
 }

@@ -13,7 +13,7 @@ use transport::{Secret, users};
 
 use super::remote::show;
 use crate::config::Settings;
-use crate::node::{Node, Places};
+use crate::node::{Entrance, Node, Places};
 use crate::telemetry;
 
 const USER: &str = "demo";
@@ -97,7 +97,7 @@ async fn start_master(args: &Args, dir: &Path, password: &str) -> anyhow::Result
         kick_socket: Some(dir.join("socket/mupdate.target")),
         listen: vec![format!("127.0.0.1:{}", args.port)],
     };
-    Node::start_master(&settings, &places)
+    Node::start_master(&settings, &places, Entrance::default())
         .await
         .map_err(|failure| anyhow!(failure.to_string()))
 }

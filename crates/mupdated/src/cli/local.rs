@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use anyhow::bail;
 use clap::Subcommand;
 
-use crate::cli::mupdate::{DEFAULT_CONFIG, DEFAULT_SERVICE, data_dir_of};
+use crate::cli::mupdate::{DEFAULT_CONFIG, data_dir_of};
 use crate::config::Settings;
 use crate::control::{self, Conflict, Reply, Request, Session, Status, Upstream};
+use crate::service::DEFAULT_SERVICE;
 
 /// Which server is meant.
 #[derive(Debug, clap::Args)]

@@ -3,6 +3,7 @@
 mod db;
 mod demo;
 mod diff;
+mod flags;
 mod local;
 pub mod mupdate;
 pub mod mupdatectl;

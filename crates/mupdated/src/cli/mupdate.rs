@@ -1,31 +1,31 @@
 //! The command line of `mupdate`.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::Parser;
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing::{debug, info};
+use clap::{CommandFactory, Parser};
 
+use super::flags::{LongOption, sort_out};
 use crate::config::Settings;
-use crate::failure::{Failure, Status};
-use crate::node::{Node, Places};
-use crate::telemetry;
+use crate::inherited_fds::Inherited;
+use crate::node::Places;
+use crate::service::Starter;
 
 /// Where Cyrus has its configuration.
 pub(crate) const DEFAULT_CONFIG: &str = "/etc/imapd.conf";
 const DEFAULT_LISTEN: &str = "127.0.0.1:3905";
-/// The name of the service in cyrus.conf, whose prefix options may carry.
-pub(crate) const DEFAULT_SERVICE: &str = "mupdate";
-/// Environment variable by which Cyrus's master names the service.
-const SERVICE_VARIABLE: &str = "CYRUS_SERVICE";
 
 const EXAMPLES: &str = "\
 Examples:
   mupdate -m                                    a master as /etc/imapd.conf says, on 127.0.0.1:3905
   mupdate -m -C m.conf --listen 127.0.0.1:3905 --listen [::1]:3905
   mupdate -m -C m.conf --data /var/lib/mupdate --users /etc/mupdate.users
+  mupdate --check-config -m                     what imapd.conf would have it do, and every mistake in it
+In cyrus.conf:
+  mupdate cmd=\"mupdate -m\" listen=\"mupdate\" prefork=1
 
 Signals: SIGTERM and SIGINT stop in order. Log levels: MUPDATE_LOG=info (or warn, debug, …).
+Options of one letter that are not listed, and words, are passed over, as Cyrus's program does.
 See also: mupdatectl --help";
 
 /// MUPDATE server (RFC 3656): the directory of a Cyrus Murder.
@@ -33,12 +33,19 @@ See also: mupdatectl --help";
 #[command(name = "mupdate", version, about, after_help = EXAMPLES)]
 pub struct Args {
     /// Configuration file, in the form of Cyrus's imapd.conf.
-    #[arg(short = 'C', value_name = "FILE", default_value = DEFAULT_CONFIG)]
-    config: PathBuf,
+    #[arg(short = 'C', value_name = "FILE", default_value = DEFAULT_CONFIG, overrides_with = "config")]
+    pub(crate) config: PathBuf,
     /// Be the master of the murder. Without: a slave.
-    #[arg(short = 'm')]
-    master: bool,
-    /// Address to listen on; may be given more than once. [default: 127.0.0.1:3905]
+    #[arg(short = 'm', overrides_with = "master")]
+    pub(crate) master: bool,
+    /// Be the master if `mupdate_server` is an address of this host, else a slave.
+    #[arg(short = 'a', overrides_with = "auto")]
+    pub(crate) auto: bool,
+    /// Run `debug_command` of imapd.conf first.
+    #[arg(short = 'D', overrides_with = "debug")]
+    pub(crate) debug: bool,
+    /// Address to listen on; may be given more than once. [default: 127.0.0.1:3905, or the sockets
+    /// that Cyrus's master or systemd hands over]
     #[arg(long, value_name = "HOST:PORT")]
     listen: Vec<String>,
     /// Directory of our own state. [default: `mupdate_data_dir`, else <configdirectory>/mupdate]
@@ -54,39 +61,44 @@ pub struct Args {
     /// Kick socket, or 'none'. [default: <configdirectory>/socket/mupdate.target]
     #[arg(long, value_name = "PATH|none")]
     kick_socket: Option<PathBuf>,
-}
-
-/// Runs until a signal asks to stop.
-pub async fn run(args: Args) -> Result<(), Failure> {
-    telemetry::start("info");
-    let service = std::env::var(SERVICE_VARIABLE).unwrap_or_else(|_| DEFAULT_SERVICE.to_owned());
-    let settings = Settings::read(&args.config, &service)
-        .map_err(|cause| Failure::new(Status::Config, cause))?;
-    let places = args.places(&settings);
-    raise_descriptor_limit();
-    let mut signals = Signals::new().map_err(|cause| Failure::new(Status::System, cause))?;
-    let (role, node) = if args.master {
-        ("master", Node::start_master(&settings, &places).await?)
-    } else {
-        ("slave", Node::start_slave(&settings, &places).await?)
-    };
-    let addresses: Vec<String> = node.addresses.iter().map(ToString::to_string).collect();
-    info!(role, listening = addresses.join(" "), data = %places.data_dir.display(), "mupdate is ready");
-    let signal = signals.stop().await;
-    info!(signal, "stopping");
-    node.stop().await;
-    info!("stopped");
-    Ok(())
+    /// What the command line had that is passed over.
+    #[arg(skip)]
+    pub(crate) ignored: Vec<OsString>,
 }
 
 impl Args {
-    fn places(&self, settings: &Settings) -> Places {
+    /// Reads a command line as Cyrus's program would.
+    pub fn read(
+        arguments: impl IntoIterator<Item = OsString>,
+        inherited: &Inherited,
+    ) -> Result<Self, clap::Error> {
+        let known = Self::command();
+        let long: Vec<LongOption> = known
+            .get_arguments()
+            .filter_map(|argument| {
+                Some(LongOption {
+                    name: argument.get_long()?.to_owned(),
+                    takes_value: argument.get_action().takes_values(),
+                })
+            })
+            .chain(["help", "version"].map(|name| LongOption {
+                name: name.to_owned(),
+                takes_value: false,
+            }))
+            .collect();
+        let flags = sort_out(arguments, &long, Starter::look(inherited).is_cyrus);
+        let mut args = Self::try_parse_from(flags.known)?;
+        args.ignored = flags.unknown;
+        Ok(args)
+    }
+
+    pub(crate) fn places(&self, settings: &Settings, inherited: &Inherited) -> Places {
         let data_dir = self.data.clone().unwrap_or_else(|| data_dir_of(settings));
         let users_file = self.users.clone().or_else(|| settings.users_file.clone());
         let kick_socket = settings.config_directory.join("socket/mupdate.target");
         let kick_socket = path_or_none(self.kick_socket.as_ref(), kick_socket);
         let mailboxes_db = path_or_none(self.mailboxes_db.as_ref(), settings.mailboxes_db.clone());
-        let listen = if self.listen.is_empty() {
+        let listen = if self.listen.is_empty() && inherited.listeners.is_empty() {
             vec![DEFAULT_LISTEN.to_owned()]
         } else {
             self.listen.clone()
@@ -116,48 +128,4 @@ pub fn data_dir_of(settings: &Settings) -> PathBuf {
         .data_dir
         .clone()
         .unwrap_or_else(|| settings.config_directory.join("mupdate"))
-}
-
-/// Every connection is a descriptor; the usual soft limit is far below what one process may have.
-fn raise_descriptor_limit() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
-    };
-    match setrlimit(Resource::Nofile, raised) {
-        Ok(()) => debug!(descriptors = limit.maximum, "descriptor limit"),
-        Err(cause) => debug!(%cause, "descriptor limit stays"),
-    }
-}
-
-/// The signals this program acts on.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hang_up: Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hang_up: signal(SignalKind::hangup())?,
-        })
-    }
-
-    /// Waits until one of them asks to stop.
-    async fn stop(&mut self) -> &'static str {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return "SIGTERM",
-                _ = self.interrupt.recv() => return "SIGINT",
-                _ = self.hang_up.recv() => {
-                    info!("SIGHUP: users are read again by themselves; other settings need a restart");
-                }
-            }
-        }
-    }
 }

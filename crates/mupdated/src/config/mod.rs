@@ -6,6 +6,7 @@ mod value;
 
 pub use raw::{Place, RawConfig, SyntaxError};
 pub use settings::{
-    ClientSettings, ExportMode, ExportSettings, MurderKind, Settings, SettingsError, TlsFiles,
+    ClientSettings, ExportMode, ExportSettings, LogSettings, MurderKind, Settings, SettingsError,
+    TlsFiles,
 };
 pub use value::ValueError;

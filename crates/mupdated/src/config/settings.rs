@@ -10,6 +10,8 @@ use server::{ListOrder, ListOrders};
 use thiserror::Error;
 use transport::tls::ServerVerification;
 
+use crate::telemetry::{self, Facility, LogTarget};
+
 use super::raw::{Place, RawConfig, SyntaxError};
 use super::value::{self, ValueError};
 
@@ -42,6 +44,10 @@ pub struct Settings {
     pub history_changes_max: Option<usize>,
     /// `mupdate_list_order`.
     pub list_orders: ListOrders,
+    /// Where log lines go.
+    pub log: LogSettings,
+    /// `debug_command`: what `-D` runs first.
+    pub debug_command: Option<String>,
     /// `mupdate_data_dir`: our own state.
     pub data_dir: Option<PathBuf>,
     /// `mupdate_users_file`.
@@ -69,11 +75,22 @@ pub enum ExportMode {
     Off,
 }
 
+/// Where log lines go.
+#[derive(Debug, Clone, Default)]
+pub struct LogSettings {
+    /// `mupdate_log`; else whoever started the process decides.
+    pub target: Option<LogTarget>,
+    /// `syslog_prefix`: what stands before the name of the service.
+    pub syslog_prefix: Option<String>,
+    /// `syslog_facility`.
+    pub facility: Option<Facility>,
+}
+
 /// How `mailboxes.db` is written.
 #[derive(Debug, Clone)]
 pub struct ExportSettings {
     /// `mupdate_export`, a master's; a slave always exports where there is a file.
-    pub mode: ExportMode,
+    pub mode: Option<ExportMode>,
     /// `mupdate_export_wait`: bound of what an OK waits for.
     pub wait: Duration,
     /// `mupdate_db_style`.
@@ -217,6 +234,12 @@ impl Settings {
             list_orders: options
                 .parse("mupdate_list_order", list_orders)?
                 .unwrap_or_default(),
+            log: LogSettings {
+                target: options.parse("mupdate_log", log_target)?,
+                syslog_prefix: options.text("syslog_prefix").map(str::to_owned),
+                facility: options.parse("syslog_facility", facility)?,
+            },
+            debug_command: options.text("debug_command").map(str::to_owned),
             data_dir: options.path("mupdate_data_dir"),
             users_file: options.path("mupdate_users_file"),
             mailboxes_db: options
@@ -234,9 +257,7 @@ impl Settings {
 fn export_settings(options: &Options<'_>) -> Result<ExportSettings, SettingsError> {
     let improved = options.parse("improved_mboxlist_sort", value::switch)?;
     Ok(ExportSettings {
-        mode: options
-            .parse("mupdate_export", export_mode)?
-            .unwrap_or(ExportMode::Off),
+        mode: options.parse("mupdate_export", export_mode)?,
         wait: options
             .parse("mupdate_export_wait", value::duration)?
             .unwrap_or(Duration::from_secs(1)),
@@ -355,6 +376,23 @@ fn export_mode(value: &str) -> Result<ExportMode, ValueError> {
             allowed: "before-ok, after-ok, off",
         }),
     }
+}
+
+fn log_target(value: &str) -> Result<LogTarget, ValueError> {
+    match value {
+        "stderr" => Ok(LogTarget::StandardError),
+        "syslog" => Ok(LogTarget::Syslog),
+        "journal" => Ok(LogTarget::Journal),
+        _ => Err(ValueError::Word {
+            allowed: "stderr, syslog, journal",
+        }),
+    }
+}
+
+fn facility(value: &str) -> Result<Facility, ValueError> {
+    telemetry::facility(value).ok_or(ValueError::Word {
+        allowed: "auth, authpriv, cron, daemon, ftp, lpr, mail, news, user, uucp, local0 to local7",
+    })
 }
 
 fn style(value: &str) -> Result<StyleSetting, ValueError> {

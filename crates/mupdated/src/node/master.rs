@@ -7,6 +7,7 @@ use anyhow::{Context, anyhow};
 use exporter::import::{self, Gone};
 use exporter::{Misfit, State as ExportState};
 use master::{MasterRole, MasterRules, Murder, Policy, Recovery};
+use proto::MailboxName;
 use server::KickSocket;
 use store::marker::{Keeper, Marker};
 use store::{OsFileSystem, Sequence, Store};
@@ -18,7 +19,7 @@ use super::export::{BeforeOk, Export};
 use super::parts::{
     STORE_NAME, Sockets, exporter_config, make_data_dir, open_store, server_config,
 };
-use super::{Node, Places, Serving};
+use super::{Entrance, Node, Places, Serving};
 use crate::config::{ExportMode, MurderKind, Settings};
 use crate::failure::{Failure, Status};
 use crate::operator::MasterOperator;
@@ -26,7 +27,16 @@ use crate::operator::MasterOperator;
 /// Name of the marker in `configdirectory`.
 const MARKER_NAME: &str = "mupdate.state";
 
-pub(super) async fn start(settings: &Settings, places: &Places) -> Result<Node, Failure> {
+/// Name of the file in the data directory with all that `mailboxes.db` lacked at a start.
+const MISSING_NAME: &str = "missing-from-mailboxes.db";
+/// So many of these stand in the log, too.
+const NAMED_MAX: usize = 1000;
+
+pub(super) async fn start(
+    settings: &Settings,
+    places: &Places,
+    entrance: Entrance,
+) -> Result<Node, Failure> {
     let murder = murder(settings)?;
     make_data_dir(&places.data_dir)?;
     let serving = Serving::prepare(settings, places)?;
@@ -43,7 +53,7 @@ pub(super) async fn start(settings: &Settings, places: &Places) -> Result<Node, 
     let keeper = keep_marker(settings, places, &store, &recovery).await?;
     let export = prepare_export(settings, places, &store, &recovery).await?;
 
-    let sockets = Sockets::open(places).await?;
+    let sockets = Sockets::open(places, entrance).await?;
     let kick = places
         .kick_socket
         .as_deref()
@@ -78,12 +88,12 @@ pub(super) async fn start(settings: &Settings, places: &Places) -> Result<Node, 
         export: export.clone(),
     };
     tasks.spawn(sockets.control.run(operator, stop.clone()));
-    let waits = before_ok.filter(|_| settings.export.mode == ExportMode::BeforeOk);
+    let waits = before_ok.filter(|_| settings.export.mode == Some(ExportMode::BeforeOk));
     let role = MasterRole::new(murder, recovery, waits.map(role_hook));
     let server = serving.server(server_config(settings), &store, Arc::new(role));
     Ok(Node {
         addresses: sockets.addresses,
-        serving: tokio::spawn(server.run(sockets.listeners, stop.clone())),
+        serving: tokio::spawn(server.run_with(sockets.listeners, sockets.more, stop.clone())),
         slaves: serving.slaves,
         keeper: Some(keeper),
         follower: None,
@@ -163,7 +173,10 @@ async fn prepare_export(
         return Ok(None);
     };
     let config = exporter_config(settings, places, path, Misfit::Refuse);
-    let exports = settings.export.mode != ExportMode::Off;
+    let exports = settings
+        .export
+        .mode
+        .is_some_and(|mode| mode != ExportMode::Off);
     if recovery.is_on() {
         info!("mailboxes.db is neither read nor written in recovery");
     } else if store.current().is_empty() {
@@ -233,14 +246,27 @@ async fn import_later(
     match import::gone(store, &list, exported, &times, &peer).await {
         Ok(Gone::Removed(0)) => {}
         Ok(Gone::Removed(entries)) => info!(path = %path.display(), entries, "removals taken over"),
-        Ok(Gone::Held(entries)) => warn!(
-            path = %path.display(),
-            entries,
-            "so many entries are missing from this file that they are not believed to be removed; the store stands"
-        ),
+        Ok(Gone::Held(names)) => name_missing(path, &places.data_dir, &names),
         Err(cause) => return Err(refused(path, cause)),
     }
     Ok(())
+}
+
+/// Entries that stand although the file lacks them: the first in the log, all in a file.
+fn name_missing(path: &Path, data_dir: &Path, names: &[MailboxName]) {
+    for mailbox in names.iter().take(NAMED_MAX) {
+        warn!(%mailbox, "not in mailboxes.db, but not believed to be removed: it stays, and is written there again");
+    }
+    let all = data_dir.join(MISSING_NAME);
+    let text: String = names.iter().map(|name| format!("{name}\n")).collect();
+    let written = std::fs::write(&all, text);
+    warn!(
+        path = %path.display(),
+        entries = names.len(),
+        names = %all.display(),
+        named = written.is_ok(),
+        "entries of the list are missing from this file; the store stands"
+    );
 }
 
 fn name_unused(list: &import::FileList) {

@@ -11,9 +11,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use server::{DumpPool, KnownSlaves, Role, Server, ServerConfig, Sessions};
+use server::{DumpPool, KnownSlaves, Listener, Role, Server, ServerConfig, Sessions};
 use store::Store;
 use store::marker::Keeper;
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -25,6 +26,7 @@ use crate::config::Settings;
 use crate::failure::{Failure, Status};
 
 pub(crate) use export::Export;
+pub use parts::make_data_dir;
 use parts::{authenticator, known_slaves, load_tls, save_slaves, save_slaves_once};
 
 /// How long sessions may take to end after a stop was asked for.
@@ -45,6 +47,24 @@ pub struct Places {
     pub listen: Vec<String>,
 }
 
+/// Sockets that were opened by somebody else.
+#[derive(Debug)]
+pub struct Entrance {
+    /// Those there are.
+    pub listeners: Vec<Listener>,
+    /// Those that are handed over later.
+    pub more: mpsc::Receiver<Listener>,
+}
+
+impl Default for Entrance {
+    fn default() -> Self {
+        Self {
+            listeners: Vec::new(),
+            more: mpsc::channel(1).1,
+        }
+    }
+}
+
 /// A node that serves. Stop it with [`Node::stop`]; dropped, it leaves its threads behind.
 pub struct Node {
     /// Addresses that are listened on.
@@ -63,14 +83,29 @@ pub struct Node {
 
 impl Node {
     /// Opens a master's store, takes the sockets and begins to serve. Needs a runtime.
-    pub async fn start_master(settings: &Settings, places: &Places) -> Result<Self, Failure> {
-        master::start(settings, places).await
+    pub async fn start_master(
+        settings: &Settings,
+        places: &Places,
+        entrance: Entrance,
+    ) -> Result<Self, Failure> {
+        master::start(settings, places, entrance).await
     }
 
     /// Opens a slave's store, takes the sockets and begins to follow. Clients are greeted from when the
     /// list is complete. Needs a runtime.
-    pub async fn start_slave(settings: &Settings, places: &Places) -> Result<Self, Failure> {
-        slave::start(settings, places).await
+    pub async fn start_slave(
+        settings: &Settings,
+        places: &Places,
+        entrance: Entrance,
+    ) -> Result<Self, Failure> {
+        slave::start(settings, places, entrance).await
+    }
+
+    /// Waits until there is a whole list, and the host's `mailboxes.db` has it.
+    pub async fn ready(&self) {
+        if let Some(follower) = &self.follower {
+            follower.ready().await;
+        }
     }
 
     /// Ends sessions, makes what they were promised durable, and gives everything back.

@@ -11,13 +11,14 @@ use anyhow::Context;
 use exporter::{ExporterConfig, Misfit};
 use server::{KnownSlaves, Listener, ServerConfig};
 use store::{OsFileSystem, Rules, Store, StoreConfig};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 use transport::sasl::{AuthConfig, Authenticator};
 use transport::tls::{AuthorityFiles, CertificateFiles, TlsServer, TlsServerConfig};
 use transport::users::UsersFile;
 
-use super::Places;
+use super::{Entrance, Places};
 use crate::config::{MurderKind, Settings, TlsFiles};
 use crate::control::ControlSocket;
 use crate::failure::{Failure, Status};
@@ -34,14 +35,15 @@ const SLAVES_SAVE_INTERVAL: Duration = Duration::from_secs(1);
 /// Everything that is bound before anything is served.
 pub(super) struct Sockets {
     pub(super) listeners: Vec<Listener>,
+    pub(super) more: mpsc::Receiver<Listener>,
     pub(super) addresses: Vec<SocketAddr>,
     pub(super) control: ControlSocket,
 }
 
 impl Sockets {
-    pub(super) async fn open(places: &Places) -> Result<Self, Failure> {
+    pub(super) async fn open(places: &Places, entrance: Entrance) -> Result<Self, Failure> {
         let system = |cause: anyhow::Error| Failure::new(Status::System, cause);
-        let mut listeners = Vec::new();
+        let mut listeners = entrance.listeners;
         for address in &places.listen {
             let bound = Listener::bind(address).await;
             listeners.extend(bound.map_err(|cause| system(cause.into()))?);
@@ -53,11 +55,13 @@ impl Sockets {
             addresses: addresses.collect(),
             control: ControlSocket::bind(&places.data_dir).map_err(system)?,
             listeners,
+            more: entrance.more,
         })
     }
 }
 
-pub(super) fn make_data_dir(data_dir: &Path) -> Result<(), Failure> {
+/// Makes the data directory where it is missing, for its owner only.
+pub fn make_data_dir(data_dir: &Path) -> Result<(), Failure> {
     let made = fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)

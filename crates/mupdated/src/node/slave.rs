@@ -20,12 +20,16 @@ use transport::tls::{
 
 use super::export::Export;
 use super::parts::{Sockets, exporter_config, make_data_dir, open_store, server_config};
-use super::{Node, Places, Serving};
+use super::{Entrance, Node, Places, Serving};
 use crate::config::Settings;
 use crate::failure::{Failure, Status};
 use crate::operator::SlaveOperator;
 
-pub(super) async fn start(settings: &Settings, places: &Places) -> Result<Node, Failure> {
+pub(super) async fn start(
+    settings: &Settings,
+    places: &Places,
+    entrance: Entrance,
+) -> Result<Node, Failure> {
     let config_error = |cause: anyhow::Error| Failure::new(Status::Config, cause);
     let address = settings.upstream.as_deref().ok_or_else(|| {
         config_error(anyhow!(
@@ -47,7 +51,7 @@ pub(super) async fn start(settings: &Settings, places: &Places) -> Result<Node, 
         )
     });
 
-    let sockets = Sockets::open(places).await?;
+    let sockets = Sockets::open(places, entrance).await?;
     let kick = places
         .kick_socket
         .as_deref()
@@ -81,7 +85,9 @@ pub(super) async fn start(settings: &Settings, places: &Places) -> Result<Node, 
             () = ready.ready() => info!("list is complete, clients are greeted"),
             () = ending.cancelled() => return,
         }
-        server.run(sockets.listeners, ending).await;
+        server
+            .run_with(sockets.listeners, sockets.more, ending)
+            .await;
     };
     Ok(Node {
         addresses: sockets.addresses,
