@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
 
+use crate::cli::check;
 use crate::cli::mupdate::Args;
 use crate::config::{ExportMode, LogSettings, Settings};
 use crate::failure::{Failure, Status};
@@ -24,6 +25,9 @@ use crate::telemetry;
 /// Runs until a signal asks to stop. The exit status is that of sysexits.h.
 pub async fn run(args: Args, inherited: Inherited) -> ExitCode {
     let starter = Starter::look(&inherited);
+    if args.check_config {
+        return check::run(&args, &starter, &inherited).await;
+    }
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let Err(failure) = live(&args, &starter, &inherited).await else {
         return ExitCode::SUCCESS;
@@ -48,10 +52,16 @@ async fn live(args: &Args, starter: &Starter, inherited: &Inherited) -> Result<(
             anyhow!("must not run as root: Cyrus's master drops it where it knows the user");
         return Err(Failure::new(Status::Usage, cause));
     }
-    let mut settings = Settings::read(&args.config, &starter.service)
-        .map_err(|cause| Failure::new(Status::Config, cause))?;
+    let examined = Settings::examine(&args.config, &starter.service);
+    if let Some(mistake) = examined.mistakes.into_iter().next() {
+        return Err(Failure::new(Status::Config, mistake));
+    }
+    let mut settings = examined.settings;
     let levels = if starter.verbose { "debug" } else { "info" };
     telemetry::start_service(levels, &settings.log, &starter.service, starter.is_cyrus);
+    for remark in &examined.remarks {
+        info!(place = %remark.place, option = remark.name, "{}", remark.text);
+    }
     if starter.is_cyrus {
         // Cyrus programs of this host read the file that Cyrus's own master would keep.
         settings.export.mode.get_or_insert(ExportMode::BeforeOk);
@@ -161,7 +171,7 @@ impl Running {
     }
 }
 
-async fn is_master_here(settings: &Settings) -> Result<bool, Failure> {
+pub(crate) async fn is_master_here(settings: &Settings) -> Result<bool, Failure> {
     let Some(address) = settings.upstream.as_deref() else {
         return Ok(false);
     };

@@ -18,6 +18,19 @@ pub enum Status {
     Config,
 }
 
+impl Status {
+    /// Its number.
+    pub fn exit_code(self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Refused => 1,
+            Self::Usage => 64,
+            Self::System => 71,
+            Self::Storage => 74,
+            Self::Config => 78,
+        })
+    }
+}
+
 /// An error and the exit status that goes with it.
 #[derive(Debug)]
 pub struct Failure {
@@ -44,13 +57,7 @@ impl Failure {
 
     /// The exit status.
     pub fn exit_code(&self) -> ExitCode {
-        ExitCode::from(match self.status {
-            Status::Refused => 1,
-            Status::Usage => 64,
-            Status::System => 71,
-            Status::Storage => 74,
-            Status::Config => 78,
-        })
+        self.status.exit_code()
     }
 }
 

@@ -37,6 +37,8 @@ pub struct ServerConfig {
     pub name_bytes_max: usize,
     /// The order of LIST.
     pub list_orders: ListOrders,
+    /// Every change is logged with who has made it (imapd.conf: `auditlog`).
+    pub audits: bool,
 }
 
 impl Default for ServerConfig {
@@ -57,6 +59,7 @@ impl Default for ServerConfig {
             strict: false,
             name_bytes_max: proto::MAILBOX_NAME_BYTES_MAX,
             list_orders: ListOrders::default(),
+            audits: false,
         }
     }
 }

@@ -44,6 +44,9 @@ pub struct Args {
     /// Run `debug_command` of imapd.conf first.
     #[arg(short = 'D', overrides_with = "debug")]
     pub(crate) debug: bool,
+    /// Say what imapd.conf would have this program do, and every mistake in it, and end.
+    #[arg(long)]
+    pub(crate) check_config: bool,
     /// Address to listen on; may be given more than once. [default: 127.0.0.1:3905, or the sockets
     /// that Cyrus's master or systemd hands over]
     #[arg(long, value_name = "HOST:PORT")]

@@ -1,12 +1,16 @@
 //! imapd.conf: from lines to what this program does.
 
+mod known;
+mod options;
 mod raw;
 mod settings;
 mod value;
+mod words;
 
+pub use known::Remark;
 pub use raw::{Place, RawConfig, SyntaxError};
 pub use settings::{
-    ClientSettings, ExportMode, ExportSettings, LogSettings, MurderKind, Settings, SettingsError,
-    TlsFiles,
+    ClientSettings, Examined, ExportMode, ExportSettings, LogSettings, MurderKind, Settings,
+    SettingsError, TlsFiles,
 };
 pub use value::ValueError;

@@ -87,9 +87,26 @@ pub enum SyntaxError {
 impl RawConfig {
     /// Reads a file and what it includes.
     pub fn read(file: &Path) -> Result<Self, SyntaxError> {
-        let mut config = Self::default();
-        config.read_file(file, 0)?;
-        Ok(config)
+        let (config, mut mistakes) = Self::read_all(file);
+        if mistakes.is_empty() {
+            Ok(config)
+        } else {
+            Err(mistakes.swap_remove(0))
+        }
+    }
+
+    /// Reads a file and what it includes, and goes on behind each mistake.
+    pub(crate) fn read_all(file: &Path) -> (Self, Vec<SyntaxError>) {
+        let (mut config, mut mistakes) = (Self::default(), Vec::new());
+        config.read_file(file, 0, &mut mistakes);
+        (config, mistakes)
+    }
+
+    /// All options, in no order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &RawOption)> {
+        self.options
+            .iter()
+            .map(|(name, option)| (name.as_str(), option))
     }
 
     /// The option, under the service's own name (`mupdate_admins`) before its plain one (`admins`).
@@ -99,23 +116,33 @@ impl RawConfig {
         found.map(|(name, option)| (name.as_str(), option))
     }
 
-    fn read_file(&mut self, file: &Path, depth: usize) -> Result<(), SyntaxError> {
-        let octets = fs::read(file).map_err(|cause| SyntaxError::Io {
-            file: file.into(),
-            cause,
-        })?;
+    fn read_file(&mut self, file: &Path, depth: usize, mistakes: &mut Vec<SyntaxError>) {
+        let octets = fs::read(file).unwrap_or_else(|cause| {
+            mistakes.push(SyntaxError::Io {
+                file: file.into(),
+                cause,
+            });
+            Vec::new()
+        });
         let text = String::from_utf8_lossy(&octets);
         for (line, content) in logical_lines(&text) {
             let place = Place {
                 file: file.into(),
                 line,
             };
-            self.read_line(&content, place, depth)?;
+            if let Err(mistake) = self.read_line(&content, place, depth, mistakes) {
+                mistakes.push(mistake);
+            }
         }
-        Ok(())
     }
 
-    fn read_line(&mut self, content: &str, place: Place, depth: usize) -> Result<(), SyntaxError> {
+    fn read_line(
+        &mut self,
+        content: &str,
+        place: Place,
+        depth: usize,
+        mistakes: &mut Vec<SyntaxError>,
+    ) -> Result<(), SyntaxError> {
         let content = content.trim();
         if content.is_empty() || content.starts_with('#') {
             return Ok(());
@@ -134,7 +161,8 @@ impl RawConfig {
             if depth >= INCLUDE_DEPTH_MAX {
                 return Err(SyntaxError::TooDeep { place });
             }
-            return self.read_file(Path::new(value), depth + 1);
+            self.read_file(Path::new(value), depth + 1, mistakes);
+            return Ok(());
         }
         if let Some(first) = self.options.get(&name) {
             let first = first.place.clone();

@@ -1,19 +1,21 @@
 //! The options this program reads, checked.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use cyrusdb::mailboxes::KeyStyle;
 use cyrusdb::twoskip::Order;
 use exporter::{StyleSetting, Window};
-use server::{ListOrder, ListOrders};
+use server::ListOrders;
 use thiserror::Error;
-use transport::tls::ServerVerification;
+use transport::tls::{ClientCertificates, MinimumVersion, ServerVerification};
 
-use crate::telemetry::{self, Facility, LogTarget};
+use crate::telemetry::{Facility, LogTarget};
 
+use super::known::{self, Remark};
+use super::options::{Options, usize_of};
 use super::raw::{Place, RawConfig, SyntaxError};
 use super::value::{self, ValueError};
+use super::words;
 
 /// What an imapd.conf says about this program.
 #[derive(Debug, Clone)]
@@ -54,6 +56,8 @@ pub struct Settings {
     pub users_file: Option<PathBuf>,
     /// `mboxlist_db_path`, or `mailboxes.db` in `configdirectory`.
     pub mailboxes_db: PathBuf,
+    /// `auditlog`: every edit is logged.
+    pub audits: bool,
     /// `tls_server_cert` and its kin.
     pub tls: Option<TlsFiles>,
     /// `defaultdomain`.
@@ -148,6 +152,21 @@ pub struct TlsFiles {
     pub client_ca_file: Option<PathBuf>,
     /// `tls_client_ca_dir`.
     pub client_ca_dir: Option<PathBuf>,
+    /// `tls_client_certs`.
+    pub client_certificates: ClientCertificates,
+    /// `tls_versions`.
+    pub minimum_version: MinimumVersion,
+}
+
+/// All that there is to say about an imapd.conf.
+#[derive(Debug)]
+pub struct Examined {
+    /// What would be done without the mistakes.
+    pub settings: Settings,
+    /// What keeps the program from starting.
+    pub mistakes: Vec<SettingsError>,
+    /// What has no effect.
+    pub remarks: Vec<Remark>,
 }
 
 /// Why an imapd.conf can't be used.
@@ -184,36 +203,58 @@ const HISTORY_CHANGES_MAX: u64 = 100_000_000;
 
 impl Settings {
     /// Reads `file` for the service of that name in cyrus.conf (usually `mupdate`).
-    pub fn read(file: &std::path::Path, service: &str) -> Result<Self, SettingsError> {
-        let raw = RawConfig::read(file)?;
-        let options = Options { raw: &raw, service };
-        let missing = |name| SettingsError::Missing {
-            file: file.to_owned(),
-            name,
-        };
-        let config_directory = options
-            .path("configdirectory")
-            .ok_or_else(|| missing("configdirectory"))?;
+    pub fn read(file: &Path, service: &str) -> Result<Self, SettingsError> {
+        let mut examined = Self::examine(file, service);
+        if examined.mistakes.is_empty() {
+            Ok(examined.settings)
+        } else {
+            Err(examined.mistakes.swap_remove(0))
+        }
+    }
+
+    /// Reads `file` as [`Settings::read`] does, and goes on behind each mistake, as if the line with it
+    /// were not there.
+    pub fn examine(file: &Path, service: &str) -> Examined {
+        let (raw, syntax) = RawConfig::read_all(file);
+        let options = Options::new(&raw, service);
+        let settings = Self::from_options(&options, file);
+        let mut mistakes: Vec<SettingsError> = syntax.into_iter().map(Into::into).collect();
+        mistakes.extend(options.into_mistakes());
+        Examined {
+            settings,
+            mistakes,
+            remarks: known::remarks(&raw, service),
+        }
+    }
+
+    fn from_options(options: &Options<'_>, file: &Path) -> Self {
+        let config_directory = options.path("configdirectory").unwrap_or_else(|| {
+            options.mistake(SettingsError::Missing {
+                file: file.to_owned(),
+                name: "configdirectory",
+            });
+            PathBuf::new()
+        });
         let upstream = options.text("mupdate_server").map(str::to_owned);
         let murder = match upstream {
             Some(_) => options
-                .parse("mupdate_config", murder_kind)?
+                .parse("mupdate_config", words::murder_kind)
                 .unwrap_or(MurderKind::Standard),
             None => MurderKind::Standard,
         };
-        let name_bytes_max =
-            options.number("mupdate_max_name", 1, proto::MAILBOX_NAME_BYTES_MAX)?;
-        Ok(Self {
+        let client = client_settings(options, upstream.as_deref());
+        let name_bytes_max = options.number("mupdate_max_name", 1, proto::MAILBOX_NAME_BYTES_MAX);
+        Self {
             servername: options
                 .text("servername")
                 .map_or_else(host_name, str::to_owned),
             admins: options.words("admins").unwrap_or_default(),
             allow_plaintext: options
-                .parse("allowplaintext", value::switch)?
+                .parse("allowplaintext", value::switch)
                 .unwrap_or(false),
             mechanisms: options.words("sasl_mech_list"),
             failed_login_pause: options
-                .parse("failedloginpause", value::duration)?
+                .parse("failedloginpause", value::duration)
                 .unwrap_or(Duration::from_secs(3)),
             murder,
             upstream,
@@ -221,23 +262,23 @@ impl Settings {
                 "mupdate_connections_max",
                 1,
                 usize_of(CONNECTIONS_MAX),
-            )?,
+            ),
             strict: options
-                .parse("mupdate_strict", value::switch)?
+                .parse("mupdate_strict", value::switch)
                 .unwrap_or(false),
             name_bytes_max: name_bytes_max.unwrap_or(proto::MAILBOX_NAME_BYTES_MAX),
             history_changes_max: options.number(
                 "mupdate_history_changes",
                 1,
                 usize_of(HISTORY_CHANGES_MAX),
-            )?,
+            ),
             list_orders: options
-                .parse("mupdate_list_order", list_orders)?
+                .parse("mupdate_list_order", words::list_orders)
                 .unwrap_or_default(),
             log: LogSettings {
-                target: options.parse("mupdate_log", log_target)?,
+                target: options.parse("mupdate_log", words::log_target),
                 syslog_prefix: options.text("syslog_prefix").map(str::to_owned),
-                facility: options.parse("syslog_facility", facility)?,
+                facility: options.parse("syslog_facility", words::facility),
             },
             debug_command: options.text("debug_command").map(str::to_owned),
             data_dir: options.path("mupdate_data_dir"),
@@ -245,50 +286,58 @@ impl Settings {
             mailboxes_db: options
                 .path("mboxlist_db_path")
                 .unwrap_or_else(|| config_directory.join("mailboxes.db")),
-            tls: tls_files(&options),
+            audits: options.parse("auditlog", value::switch).unwrap_or(false),
+            tls: tls_files(options),
             default_domain: options.text("defaultdomain").map(str::to_owned),
-            export: export_settings(&options)?,
-            client: client_settings(&options)?,
+            export: export_settings(options),
+            client,
             config_directory,
-        })
+        }
     }
 }
 
-fn export_settings(options: &Options<'_>) -> Result<ExportSettings, SettingsError> {
-    let improved = options.parse("improved_mboxlist_sort", value::switch)?;
-    Ok(ExportSettings {
-        mode: options.parse("mupdate_export", export_mode)?,
+fn export_settings(options: &Options<'_>) -> ExportSettings {
+    let improved = options.parse("improved_mboxlist_sort", value::switch);
+    ExportSettings {
+        mode: options.parse("mupdate_export", words::export_mode),
         wait: options
-            .parse("mupdate_export_wait", value::duration)?
+            .parse("mupdate_export_wait", value::duration)
             .unwrap_or(Duration::from_secs(1)),
         style: options
-            .parse("mupdate_db_style", style)?
+            .parse("mupdate_db_style", words::style)
             .unwrap_or(StyleSetting::Auto),
         order: if improved == Some(true) {
             Order::Mailbox
         } else {
             Order::Bytes
         },
-        checkpoint_window: options.parse("mupdate_checkpoint_window", window)?,
-    })
+        checkpoint_window: options.parse("mupdate_checkpoint_window", words::window),
+    }
 }
 
-fn client_settings(options: &Options<'_>) -> Result<ClientSettings, SettingsError> {
+/// Options that name a host by the first part of its name, `<shorthost>_mechs` and the like, win.
+fn client_settings(options: &Options<'_>, upstream: Option<&str>) -> ClientSettings {
     let text = |name| options.text(name).map(str::to_owned);
-    let certificate = options.path("tls_client_cert");
-    Ok(ClientSettings {
+    let host = upstream.map(short_host).unwrap_or_default();
+    let of_host = |what: &str| options.text(&format!("{host}_{what}"));
+    let certificate = of_host("client_cert").or_else(|| options.text("tls_client_cert"));
+    let key = of_host("client_key").or_else(|| options.text("tls_client_key"));
+    let words = |text: &str| text.split_whitespace().map(str::to_owned).collect();
+    ClientSettings {
         username: text("mupdate_username"),
         authname: text("mupdate_authname"),
         password: text("mupdate_password"),
-        mechanisms: options.words("force_sasl_client_mech"),
+        mechanisms: of_host("mechs")
+            .or_else(|| options.text("force_sasl_client_mech"))
+            .map(words),
         retry_delay: options
-            .parse("mupdate_retry_delay", value::duration)?
+            .parse("mupdate_retry_delay", value::duration)
             .unwrap_or(Duration::from_secs(20)),
         timeout: options
-            .parse("client_timeout", value::duration)?
+            .parse("client_timeout", value::duration)
             .unwrap_or(Duration::from_secs(10)),
         verification: options
-            .parse("mupdate_tls_verify", verification)?
+            .parse("mupdate_tls_verify", words::verification)
             .unwrap_or_default(),
         ca_file: options
             .path("mupdate_tls_ca_file")
@@ -297,166 +346,35 @@ fn client_settings(options: &Options<'_>) -> Result<ClientSettings, SettingsErro
             .path("mupdate_tls_ca_dir")
             .or_else(|| options.path("tls_client_ca_dir")),
         certificate: certificate.map(|certificate| {
-            let key = options
-                .path("tls_client_key")
-                .unwrap_or_else(|| certificate.clone());
+            let certificate = PathBuf::from(certificate);
+            let key = key.map_or_else(|| certificate.clone(), PathBuf::from);
             (certificate, key)
         }),
-    })
-}
-
-/// Typed access to the options of one service.
-struct Options<'a> {
-    raw: &'a RawConfig,
-    service: &'a str,
-}
-
-impl<'a> Options<'a> {
-    fn text(&self, name: &str) -> Option<&'a str> {
-        self.raw
-            .option(self.service, name)
-            .map(|(_, option)| option.value.as_str())
-    }
-
-    fn path(&self, name: &str) -> Option<PathBuf> {
-        self.text(name).map(PathBuf::from)
-    }
-
-    fn words(&self, name: &str) -> Option<Vec<String>> {
-        self.text(name)
-            .map(|text| text.split_whitespace().map(str::to_owned).collect())
-    }
-
-    fn parse<T>(
-        &self,
-        name: &str,
-        parse: impl FnOnce(&str) -> Result<T, ValueError>,
-    ) -> Result<Option<T>, SettingsError> {
-        let Some((name, option)) = self.raw.option(self.service, name) else {
-            return Ok(None);
-        };
-        let parsed = parse(&option.value).map_err(|cause| SettingsError::Value {
-            place: option.place.clone(),
-            name: name.to_owned(),
-            value: option.value.clone(),
-            cause,
-        })?;
-        Ok(Some(parsed))
-    }
-
-    fn number(&self, name: &str, min: u64, max: usize) -> Result<Option<usize>, SettingsError> {
-        let max = u64::try_from(max).unwrap_or(u64::MAX);
-        Ok(self
-            .parse(name, |text| value::number(text, min, max))?
-            .map(usize_of))
     }
 }
 
-fn usize_of(number: u64) -> usize {
-    usize::try_from(number).unwrap_or(usize::MAX)
+/// The first part of a host's name, in lower case (Cyrus: up to the first dot).
+fn short_host(upstream: &str) -> String {
+    let end = upstream.find(['.', ':', '/']).unwrap_or(upstream.len());
+    upstream.get(..end).unwrap_or_default().to_ascii_lowercase()
 }
 
-fn murder_kind(value: &str) -> Result<MurderKind, ValueError> {
-    match value {
-        "standard" => Ok(MurderKind::Standard),
-        "replicated" => Ok(MurderKind::Replicated),
-        "unified" => Ok(MurderKind::Unified),
-        _ => Err(ValueError::Word {
-            allowed: "standard, unified, replicated",
-        }),
-    }
-}
-
-fn export_mode(value: &str) -> Result<ExportMode, ValueError> {
-    match value {
-        "before-ok" => Ok(ExportMode::BeforeOk),
-        "after-ok" => Ok(ExportMode::AfterOk),
-        "off" => Ok(ExportMode::Off),
-        _ => Err(ValueError::Word {
-            allowed: "before-ok, after-ok, off",
-        }),
-    }
-}
-
-fn log_target(value: &str) -> Result<LogTarget, ValueError> {
-    match value {
-        "stderr" => Ok(LogTarget::StandardError),
-        "syslog" => Ok(LogTarget::Syslog),
-        "journal" => Ok(LogTarget::Journal),
-        _ => Err(ValueError::Word {
-            allowed: "stderr, syslog, journal",
-        }),
-    }
-}
-
-fn facility(value: &str) -> Result<Facility, ValueError> {
-    telemetry::facility(value).ok_or(ValueError::Word {
-        allowed: "auth, authpriv, cron, daemon, ftp, lpr, mail, news, user, uucp, local0 to local7",
-    })
-}
-
-fn style(value: &str) -> Result<StyleSetting, ValueError> {
-    match value {
-        "auto" => Ok(StyleSetting::Auto),
-        "plain" => Ok(StyleSetting::Fixed(KeyStyle::Plain)),
-        "byname" => Ok(StyleSetting::Fixed(KeyStyle::ByName)),
-        _ => Err(ValueError::Word {
-            allowed: "auto, plain, byname",
-        }),
-    }
-}
-
-fn window(value: &str) -> Result<Window, ValueError> {
-    value.parse().map_err(|_| ValueError::Window)
-}
-
-fn verification(value: &str) -> Result<ServerVerification, ValueError> {
-    match value {
-        "no" => Ok(ServerVerification::No),
-        "ca" => Ok(ServerVerification::Ca),
-        "full" => Ok(ServerVerification::Full),
-        _ => Err(ValueError::Word {
-            allowed: "no, ca, full",
-        }),
-    }
-}
-
-/// `hier`, `bytes`, or one of them followed by `host=order` for single hosts.
-fn list_orders(value: &str) -> Result<ListOrders, ValueError> {
-    let mut orders = ListOrders::default();
-    for word in value.split_whitespace() {
-        match word.split_once('=') {
-            None => orders.default = list_order(word)?,
-            Some((host, order)) => orders
-                .by_host
-                .push((host.as_bytes().into(), list_order(order)?)),
-        }
-    }
-    Ok(orders)
-}
-
-fn list_order(word: &str) -> Result<ListOrder, ValueError> {
-    match word {
-        "hier" => Ok(ListOrder::Hierarchy),
-        "bytes" => Ok(ListOrder::Octets),
-        _ => Err(ValueError::Word {
-            allowed: "hier, bytes, host=hier, host=bytes",
-        }),
-    }
-}
-
-/// TLS is off without a certificate, and where the certificate is the word `disabled` (Cyrus).
+/// TLS is off without a certificate, and where the certificate is the word `disabled` (Cyrus), and
+/// where later series of Cyrus are told so (`allowstarttls`). Names before Cyrus 2.5 count, too.
 fn tls_files(options: &Options<'_>) -> Option<TlsFiles> {
-    let certificate = options
-        .path("tls_server_cert")
-        .filter(|path| path.as_os_str() != "disabled")?;
+    let path = |name: &str, old: &str| options.path(name).or_else(|| options.path(old));
+    let allowed = options.parse("allowstarttls", value::switch);
+    let client_certificates = options.parse("tls_client_certs", words::client_certificates);
+    let minimum_version = options.parse("tls_versions", words::minimum_version);
+    let certificate = path("tls_server_cert", "tls_cert_file")
+        .filter(|path| path.as_os_str() != "disabled" && allowed != Some(false))?;
     Some(TlsFiles {
-        key: options
-            .path("tls_server_key")
-            .unwrap_or_else(|| certificate.clone()),
-        client_ca_file: options.path("tls_client_ca_file"),
-        client_ca_dir: options.path("tls_client_ca_dir"),
+        key: path("tls_server_key", "tls_key_file").unwrap_or_else(|| certificate.clone()),
+        client_ca_file: path("tls_client_ca_file", "tls_ca_file"),
+        client_ca_dir: path("tls_client_ca_dir", "tls_ca_path"),
         certificate,
+        client_certificates: client_certificates.unwrap_or_default(),
+        minimum_version: minimum_version.unwrap_or_default(),
     })
 }
 
@@ -472,6 +390,8 @@ mod tests {
     use super::*;
 
     use std::fs;
+
+    use server::ListOrder;
 
     fn settings(text: &str) -> Result<Settings, SettingsError> {
         let dir = tempfile::tempdir().unwrap();

@@ -258,8 +258,8 @@ fn name_missing(path: &Path, data_dir: &Path, names: &[MailboxName]) {
         warn!(%mailbox, "not in mailboxes.db, but not believed to be removed: it stays, and is written there again");
     }
     let all = data_dir.join(MISSING_NAME);
-    let text: String = names.iter().map(|name| format!("{name}\n")).collect();
-    let written = std::fs::write(&all, text);
+    let lines: Vec<String> = names.iter().map(ToString::to_string).collect();
+    let written = std::fs::write(&all, lines.join("\n") + "\n");
     warn!(
         path = %path.display(),
         entries = names.len(),

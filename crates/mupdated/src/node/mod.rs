@@ -26,8 +26,9 @@ use crate::config::Settings;
 use crate::failure::{Failure, Status};
 
 pub(crate) use export::Export;
+pub(crate) use parts::load_tls;
 pub use parts::make_data_dir;
-use parts::{authenticator, known_slaves, load_tls, save_slaves, save_slaves_once};
+use parts::{authenticator, known_slaves, save_slaves, save_slaves_once};
 
 /// How long sessions may take to end after a stop was asked for.
 const STOP_GRACE: Duration = Duration::from_secs(5);

@@ -98,7 +98,7 @@ pub(super) fn authenticator(
     Authenticator::new(config).map_err(|cause| Failure::new(Status::System, cause))
 }
 
-pub(super) fn load_tls(files: &TlsFiles) -> Result<TlsServer, Failure> {
+pub(crate) fn load_tls(files: &TlsFiles) -> Result<TlsServer, Failure> {
     let certificate = CertificateFiles::new(&files.certificate, &files.key);
     let client_authorities = AuthorityFiles {
         file: files.client_ca_file.clone(),
@@ -106,6 +106,8 @@ pub(super) fn load_tls(files: &TlsFiles) -> Result<TlsServer, Failure> {
     };
     let config = TlsServerConfig {
         client_authorities,
+        client_certificates: files.client_certificates,
+        minimum_version: files.minimum_version,
         ..TlsServerConfig::new(certificate)
     };
     TlsServer::load(&config).map_err(|cause| Failure::new(Status::Config, cause))
@@ -199,6 +201,7 @@ pub(super) fn server_config(settings: &Settings) -> ServerConfig {
         strict: settings.strict,
         name_bytes_max: settings.name_bytes_max,
         list_orders: settings.list_orders.clone(),
+        audits: settings.audits,
         ..defaults
     }
 }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use proto::codec::{Tag, encode};
 use proto::session::{Request, Step};
-use proto::{Edit, Refusal};
-use store::{Answer, Batch, EditError};
-use tracing::debug;
+use proto::{Edit, EditKind, Refusal};
+use store::{Answer, Batch, EditError, Origin};
+use tracing::{debug, info};
 
 use super::{End, Session};
 
@@ -84,11 +84,21 @@ impl Session {
             return Ok(Vec::new());
         }
         let origin = self.asker()?.origin.clone();
-        let answers = self.shared.store.edit(Batch { origin, edits }).await;
+        let audited = self.shared.config.audits.then(|| edits.clone());
+        let batch = Batch {
+            origin: origin.clone(),
+            edits,
+        };
+        let answers = self.shared.store.edit(batch).await;
         let answers = answers.map_err(|error| match error {
             EditError::OutcomeUnknown => End::OutcomeUnknown,
             _ => End::Stopping,
         })?;
+        for (edit, answer) in audited.iter().flatten().zip(&answers) {
+            if answer.as_ref().is_ok_and(|committed| committed.changed) {
+                audit(edit, &origin);
+            }
+        }
         let done = answers
             .iter()
             .flatten()
@@ -109,4 +119,22 @@ impl Session {
             }
         }
     }
+}
+
+/// One line a change, of the form that Cyrus's own lines of `auditlog` have.
+fn audit(edit: &Edit, origin: &Origin) {
+    let (what, location, acl) = match &edit.kind {
+        EditKind::Activate { location, acl } => ("activate", Some(location), Some(acl)),
+        EditKind::Reserve { location } => ("reserve", Some(location), None),
+        EditKind::Deactivate { location } => ("deactivate", Some(location), None),
+        EditKind::Delete => ("delete", None, None),
+    };
+    let location = location.map(ToString::to_string).unwrap_or_default();
+    let acl = acl
+        .map(|acl| acl.as_bytes().escape_ascii().to_string())
+        .unwrap_or_default();
+    info!(
+        "auditlog: {what} sessionid=<{}> userid=<{}> mailbox=<{}> location=<{location}> acl=<{acl}>",
+        origin.peer, origin.identity, edit.mailbox
+    );
 }
