@@ -19,7 +19,7 @@ use crate::inherited_fds::Inherited;
 use crate::node::{Node, make_data_dir};
 use crate::service::entrance::{entrance, take_in};
 use crate::service::handover::{Instance, stand_by};
-use crate::service::{START_RETRY, Starter, begin_again, notify, role};
+use crate::service::{START_RETRY, Starter, begin_again, host_rules, notify, role};
 use crate::telemetry;
 
 /// Runs until a signal asks to stop. The exit status is that of sysexits.h.
@@ -63,6 +63,7 @@ async fn live(args: &Args, starter: &Starter, inherited: &Inherited) -> Result<(
         info!(place = %remark.place, option = remark.name, "{}", remark.text);
     }
     if starter.is_cyrus {
+        host_rules::complain(&starter.service);
         // Cyrus programs of this host read the file that Cyrus's own master would keep.
         settings.export.mode.get_or_insert(ExportMode::BeforeOk);
     }
@@ -110,7 +111,7 @@ async fn start(
     inherited: &Inherited,
 ) -> Result<Running, Failure> {
     let places = args.places(settings, inherited);
-    let is_master = args.master || (args.auto && is_master_here(settings).await?);
+    let is_master = args.role.master || (args.role.auto && is_master_here(settings).await?);
     let role = if is_master { "master" } else { "slave" };
     make_data_dir(&places.data_dir)?;
     let instance = Arc::new(own(&places.data_dir, role, inherited).await?);

@@ -40,7 +40,8 @@ pub(crate) async fn run(args: &Args, starter: &Starter, inherited: &Inherited) -
         let line = format!("{}: '{}' {}", remark.place, remark.name, remark.text);
         report.warnings.push(line);
     }
-    let is_master = args.master || (args.auto && is_master_here(&settings).await.unwrap_or(false));
+    let is_master =
+        args.role.master || (args.role.auto && is_master_here(&settings).await.unwrap_or(false));
     if report.plan(args, &settings, is_master, inherited).is_err() || report.print().is_err() {
         return ExitCode::FAILURE;
     }

@@ -35,12 +35,8 @@ pub struct Args {
     /// Configuration file, in the form of Cyrus's imapd.conf.
     #[arg(short = 'C', value_name = "FILE", default_value = DEFAULT_CONFIG, overrides_with = "config")]
     pub(crate) config: PathBuf,
-    /// Be the master of the murder. Without: a slave.
-    #[arg(short = 'm', overrides_with = "master")]
-    pub(crate) master: bool,
-    /// Be the master if `mupdate_server` is an address of this host, else a slave.
-    #[arg(short = 'a', overrides_with = "auto")]
-    pub(crate) auto: bool,
+    #[command(flatten)]
+    pub(crate) role: RoleFlags,
     /// Run `debug_command` of imapd.conf first.
     #[arg(short = 'D', overrides_with = "debug")]
     pub(crate) debug: bool,
@@ -67,6 +63,17 @@ pub struct Args {
     /// What the command line had that is passed over.
     #[arg(skip)]
     pub(crate) ignored: Vec<OsString>,
+}
+
+/// Which role to play.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RoleFlags {
+    /// Be the master of the murder. Without: a slave.
+    #[arg(short = 'm', overrides_with = "master")]
+    pub(crate) master: bool,
+    /// Be the master if `mupdate_server` is an address of this host, else a slave.
+    #[arg(short = 'a', overrides_with = "auto")]
+    pub(crate) auto: bool,
 }
 
 impl Args {

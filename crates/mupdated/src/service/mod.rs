@@ -2,6 +2,7 @@
 
 pub(crate) mod entrance;
 pub(crate) mod handover;
+pub(crate) mod host_rules;
 pub(crate) mod notify;
 pub(crate) mod role;
 pub(crate) mod status;
