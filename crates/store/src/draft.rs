@@ -25,8 +25,8 @@ pub(crate) struct Draft {
     pub(crate) version: Version,
     pub(crate) builder: Builder,
     pub(crate) notes: Vec<Note>,
-    /// Groups that are complete already, for the same write.
-    sealed: Vec<u8>,
+    /// Groups that are complete already.
+    sealed: Vec<Vec<u8>>,
 }
 
 impl Draft {
@@ -55,7 +55,7 @@ impl Draft {
             sequence, digests, ..
         } = &self.version;
         let octets = full.finish(*sequence, digests.sum.count, digests.sum.root);
-        self.sealed.extend_from_slice(&octets);
+        self.sealed.push(octets);
     }
 
     /// Whether there is nothing to write.
@@ -63,8 +63,8 @@ impl Draft {
         self.sealed.is_empty() && self.builder.is_empty()
     }
 
-    /// The list, the octets for the log and the notes for feeds.
-    pub(crate) fn finish(mut self, judge: &mut Judge) -> (Version, Vec<u8>, Vec<Note>) {
+    /// The list, the groups for the log and the notes for feeds.
+    pub(crate) fn finish(mut self, judge: &mut Judge) -> (Version, Vec<Vec<u8>>, Vec<Note>) {
         if !self.builder.is_empty() {
             self.seal();
         }
@@ -141,9 +141,14 @@ impl Draft {
         }
     }
 
-    /// Makes an entry held; nothing, if there is none or it is held already.
+    /// Makes an entry held. One that is held already, or that is not there, is written down all the
+    /// same, as in [`Draft::follow`].
     pub(crate) fn hold(&mut self, judge: &mut Judge, stamp: &Stamp, mailbox: &MailboxName) {
-        self.set_anew(judge, stamp, mailbox, Operation::Hold);
+        let operation = match self.version.get(mailbox) {
+            Some(_) => Operation::Hold,
+            None => Operation::Delete,
+        };
+        self.set_anew(judge, stamp, mailbox, operation);
     }
 
     /// Ends the holding of an entry: it goes, or it is one like any other.
@@ -154,10 +159,13 @@ impl Draft {
         mailbox: &MailboxName,
         keep: bool,
     ) {
-        let operation = match self.version.get(mailbox).map(|stored| &stored.entry) {
+        let Some(stored) = self.version.get(mailbox).filter(|stored| stored.held) else {
+            return;
+        };
+        let operation = match &stored.entry {
             _ if !keep => Operation::Delete,
-            Some(Entry::Active { .. }) | None => Operation::Activate,
-            Some(Entry::Reserved { by, .. }) => match by {
+            Entry::Active { .. } => Operation::Activate,
+            Entry::Reserved { by, .. } => match by {
                 ReservedBy::Reserve => Operation::Reserve,
                 ReservedBy::Deactivate => Operation::Deactivate,
             },
@@ -165,6 +173,7 @@ impl Draft {
         self.set_anew(judge, stamp, mailbox, operation);
     }
 
+    /// Sets an entry to what it is, or removes it.
     fn set_anew(
         &mut self,
         judge: &mut Judge,
@@ -172,18 +181,13 @@ impl Draft {
         mailbox: &MailboxName,
         operation: Operation,
     ) {
-        let Some((mailbox, stored)) = self.version.list.get_key_value(mailbox) else {
-            return;
-        };
-        if stored.held == (operation == Operation::Hold) {
-            return;
-        }
-        let entry = stored.entry.clone();
+        let known = self.version.list.get_key_value(mailbox);
+        let entry = known.map(|(_, stored)| stored.entry.clone());
         let change = Change {
             operation,
-            mailbox: mailbox.clone(),
-            old_location: Some(entry.location().clone()),
-            new: (operation != Operation::Delete).then_some(entry),
+            mailbox: known.map_or_else(|| mailbox.clone(), |(name, _)| name.clone()),
+            old_location: entry.as_ref().map(|entry| entry.location().clone()),
+            new: entry.filter(|_| operation != Operation::Delete),
             conflict: false,
         };
         self.change(judge, stamp, change);

@@ -2,7 +2,7 @@
 
 use std::fs::{self, TryLockError};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 /// How a file is opened.
@@ -33,6 +33,21 @@ pub trait FileSystem: Send + Sync + 'static {
     /// Locks a file, creating it, until the result is dropped or the process ends.
     /// `ErrorKind::WouldBlock`: another process has it.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Send>>;
+    /// Tells a file from its copies.
+    fn identity(&self, path: &Path) -> io::Result<Identity>;
+}
+
+/// Which file it is, and where: what a copy does not share.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// Number of the device.
+    pub device: u64,
+    /// Number of the file on it.
+    pub inode: u64,
+    /// The machine, without spaces; empty where it has no name.
+    pub machine: String,
+    /// Its start, after which devices may have other numbers.
+    pub boot: String,
 }
 
 /// An open file.
@@ -104,6 +119,25 @@ impl FileSystem for OsFileSystem {
             Err(TryLockError::Error(error)) => Err(error),
         }
     }
+
+    fn identity(&self, path: &Path) -> io::Result<Identity> {
+        let metadata = fs::metadata(path)?;
+        Ok(Identity {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            machine: first_word("/etc/machine-id"),
+            boot: first_word("/proc/sys/kernel/random/boot_id"),
+        })
+    }
+}
+
+/// Nothing where there is no such file.
+fn first_word(path: &str) -> String {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    text.split_whitespace()
+        .next()
+        .unwrap_or_default()
+        .to_owned()
 }
 
 struct OsFile(fs::File);

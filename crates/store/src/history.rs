@@ -44,6 +44,17 @@ pub struct History {
     places: OrdMap<Sequence, Places>,
     /// Our own sequence, by the first place that was reached at it.
     by_place: OrdMap<Sequence, Sequence>,
+    /// Which places from before `start` still hold.
+    older_places: OlderPlaces,
+}
+
+/// Which places from before a history may be put in front of its own.
+#[derive(Debug, Clone, Copy)]
+enum OlderPlaces {
+    All,
+    /// Those up to this one.
+    UpTo(Sequence),
+    None,
 }
 
 /// What was reached without a change of our own in between, all of one line of epochs.
@@ -62,7 +73,17 @@ impl History {
             bytes: 0,
             places: OrdMap::new(),
             by_place: OrdMap::new(),
+            older_places: OlderPlaces::All,
         }
+    }
+
+    /// That of a list at `start` which follows a history.
+    pub(crate) fn starting_at(start: Sequence, follows: Option<&Follows>) -> Self {
+        let mut history = Self::starting_after(start);
+        if let Some(follows) = follows {
+            history.insert_place(follows.at, follows.place.sequence);
+        }
+        history
     }
 
     /// The oldest position that can still be resumed from.
@@ -126,9 +147,7 @@ impl History {
         for (last, notes) in &self.groups {
             both.groups.insert(*last, Arc::clone(notes));
         }
-        // Places from before the start are not looked for.
-        both.places = self.places.clone();
-        both.by_place = self.by_place.clone();
+        both.put_places_behind(self);
         both
     }
 
@@ -200,19 +219,43 @@ impl History {
             }
             Some(_) => {}
         }
-        let last = now.place.sequence;
-        self.forget_places_beyond(last);
-        let first = self.places.get(&now.at).map_or(last, |known| known.first);
-        self.places.insert(now.at, Places { first, last });
-        self.by_place.insert(first, now.at);
+        self.forget_places_beyond(now.place.sequence);
+        self.insert_place(now.at, now.place.sequence);
+    }
+
+    fn insert_place(&mut self, local: Sequence, place: Sequence) {
+        let known = self.places.get(&local);
+        let first = known.map_or(place, |known| known.first);
+        let last = place;
+        self.places.insert(local, Places { first, last });
+        self.by_place.insert(first, local);
     }
 
     pub(crate) fn forget_places(&mut self) {
         self.places.clear();
         self.by_place.clear();
+        self.older_places = OlderPlaces::None;
+    }
+
+    /// Adds the places of a history that begins where this one ends.
+    fn put_places_behind(&mut self, newer: &Self) {
+        match newer.older_places {
+            OlderPlaces::All => {}
+            OlderPlaces::UpTo(place) => self.forget_places_beyond(place),
+            OlderPlaces::None => self.forget_places(),
+        }
+        for (&local, places) in &newer.places {
+            self.insert_place(local, places.first);
+            self.insert_place(local, places.last);
+        }
     }
 
     fn forget_places_beyond(&mut self, place: Sequence) {
+        self.older_places = match self.older_places {
+            OlderPlaces::All => OlderPlaces::UpTo(place),
+            OlderPlaces::UpTo(before) => OlderPlaces::UpTo(before.min(place)),
+            OlderPlaces::None => OlderPlaces::None,
+        };
         while let Some(&(local, _)) = self.places.get_max().filter(|(_, p)| p.last > place) {
             self.forget_places_at(local);
         }

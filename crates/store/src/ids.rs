@@ -1,6 +1,7 @@
 //! What names a history, a place in it, and the content of a list.
 
 use std::fmt;
+use std::num::NonZeroU128;
 
 use crate::bytes::Reader;
 
@@ -78,6 +79,18 @@ pub struct Lineage {
     epoch: Epoch,
     key: [u8; 32],
     forks: Vec<Fork>,
+    token: Option<Token>,
+}
+
+/// What a data directory is known by, so that a copy of it is noticed (`docs/store-format.md`,
+/// "Token").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Token(pub(crate) NonZeroU128);
+
+impl Token {
+    pub(crate) fn random() -> Self {
+        Self(NonZeroU128::new(rand::random()).unwrap_or(NonZeroU128::MIN))
+    }
 }
 
 /// Forks remembered; older ones are forgotten, and whoever is still there starts from digests.
@@ -86,11 +99,22 @@ pub(crate) const FORKS_MAX: usize = 1024;
 impl Lineage {
     /// That of a new store.
     pub(crate) fn random() -> Self {
-        Self::from_parts(Epoch::random(), rand::random(), Vec::new())
+        let (epoch, token) = (Epoch::random(), Token::random());
+        Self::from_parts(epoch, rand::random(), Vec::new(), Some(token))
     }
 
-    pub(crate) fn from_parts(epoch: Epoch, key: [u8; 32], forks: Vec<Fork>) -> Self {
-        Self { epoch, key, forks }
+    pub(crate) fn from_parts(
+        epoch: Epoch,
+        key: [u8; 32],
+        forks: Vec<Fork>,
+        token: Option<Token>,
+    ) -> Self {
+        Self {
+            epoch,
+            key,
+            forks,
+            token,
+        }
     }
 
     /// The same store under a new epoch, from `sequence` on.
@@ -103,12 +127,21 @@ impl Lineage {
             epoch: self.epoch,
             sequence,
         });
-        Self::from_parts(Epoch::random(), self.key, forks)
+        Self::from_parts(Epoch::random(), self.key, forks, self.token)
     }
 
     /// The same history, with digests under another key.
     pub(crate) fn with_key(&self, key: [u8; 32]) -> Self {
-        Self::from_parts(self.epoch, key, self.forks.clone())
+        Self::from_parts(self.epoch, key, self.forks.clone(), self.token)
+    }
+
+    /// The same history in another directory.
+    pub(crate) fn with_token(&self, token: Token) -> Self {
+        Self::from_parts(self.epoch, self.key, self.forks.clone(), Some(token))
+    }
+
+    pub(crate) fn token(&self) -> Option<Token> {
+        self.token
     }
 
     /// The current epoch.

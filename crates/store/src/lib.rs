@@ -34,6 +34,7 @@ pub mod sim;
 mod snapshot;
 mod store;
 mod sum;
+mod token;
 mod version;
 mod writer;
 
@@ -42,7 +43,7 @@ pub use config::StoreConfig;
 pub use digest::Digester;
 pub use error::{EditError, OpenError};
 pub use feed::{Chunk, Feed, FellBehind, HostFilter, Stopped};
-pub use file::{File, FileSystem, Open, OsFileSystem};
+pub use file::{File, FileSystem, Identity, Open, OsFileSystem};
 pub use guard::looks_like_loss;
 pub use history::{History, Note};
 pub use ids::{Epoch, Fork, Lineage, Root, Sequence};

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::bytes::Reader;
+use crate::ids::{put_forks, take_forks};
 use crate::{Epoch, Fork, Sequence, Sum};
 
 /// A stage of one history.
@@ -88,7 +90,60 @@ pub(crate) struct Follows {
     pub(crate) forks: Arc<[Fork]>,
 }
 
+const FOLLOWS_NOBODY: u8 = 0;
+const FOLLOWS: u8 = 1;
+const FOLLOWS_EXACTLY: u8 = 2;
+
+/// Appends what headers say of it.
+pub(crate) fn put_follows(out: &mut Vec<u8>, follows: Option<&Follows>) {
+    let Some(follows) = follows else {
+        out.push(FOLLOWS_NOBODY);
+        return;
+    };
+    out.push(if follows.exact {
+        FOLLOWS_EXACTLY
+    } else {
+        FOLLOWS
+    });
+    out.extend_from_slice(&follows.place.epoch.0);
+    out.extend_from_slice(&follows.place.sequence.0.to_be_bytes());
+    out.extend_from_slice(&follows.at.0.to_be_bytes());
+    put_forks(out, &follows.forks);
+}
+
+/// Takes it off the front again.
+pub(crate) fn take_follows(input: &mut Reader<'_>) -> Option<Option<Follows>> {
+    let exact = match input.u8()? {
+        FOLLOWS_NOBODY => return Some(None),
+        FOLLOWS => false,
+        FOLLOWS_EXACTLY => true,
+        _ => return None,
+    };
+    let place = Place {
+        epoch: Epoch(input.array()?),
+        sequence: Sequence(input.u64()?),
+    };
+    Some(Some(Follows {
+        place,
+        at: Sequence(input.u64()?),
+        exact,
+        forks: take_forks(input)?.into(),
+    }))
+}
+
 impl Follows {
+    /// What a record leaves of what was followed before it, which is `before`.
+    pub(crate) fn after(reached: &Reached, at: Sequence, before: Option<&Self>) -> Self {
+        let forks = reached.forks.clone();
+        let forks = forks.or_else(|| before.map(|before| Arc::clone(&before.forks)));
+        Self {
+            place: reached.place,
+            at,
+            exact: reached.exact,
+            forks: forks.unwrap_or_default(),
+        }
+    }
+
     /// Whether a stage of another epoch is one that this history went through.
     pub(crate) fn includes(&self, place: &Place) -> bool {
         let forked = |fork: &Fork| fork.epoch == place.epoch && place.sequence <= fork.sequence;

@@ -302,6 +302,12 @@ impl Store {
         .await
     }
 
+    /// The store is at home in its directory from here on ([`crate::Finding::Copied`]). To be called
+    /// when its history has been left for a new epoch, or is not its own anyway.
+    pub async fn renew_token(&self) -> Result<(), EditError> {
+        self.ask_alone(|reply| Alone::RenewToken { reply }).await
+    }
+
     /// From now on the list follows nobody's history but its own: its master tells none.
     pub async fn unfollow(&self, origin: Origin) -> Result<(), EditError> {
         self.ask_alone(|reply| Alone::Unfollow { origin, reply })

@@ -142,6 +142,10 @@ impl Version {
         self.held.len()
     }
 
+    pub(crate) fn held_count(&self) -> u64 {
+        u64::try_from(self.held.len()).unwrap_or(u64::MAX)
+    }
+
     /// Their names, in key order.
     pub fn held_names(&self) -> impl Iterator<Item = &MailboxName> {
         self.held.iter()
@@ -203,6 +207,20 @@ impl Version {
             self.held.remove(mailbox);
         }
         old
+    }
+
+    /// The same list as the next segment has it, under another lineage: with another key it has other
+    /// digests, and in another epoch it follows nobody.
+    pub(crate) fn under(&self, lineage: &Arc<Lineage>) -> Self {
+        let mut version = self.clone();
+        version.lineage = Arc::clone(lineage);
+        if lineage.key() != self.lineage.key() {
+            version.digests = version.compute_digests();
+        }
+        if lineage.epoch() != self.epoch() {
+            version.unfollow();
+        }
+        version
     }
 
     /// After so many changes: work that is spread over them.
@@ -368,14 +386,7 @@ impl Version {
     /// The owner's history has been followed up to a place.
     pub(crate) fn reach(&mut self, reached: &Reached) {
         let before = self.follows.take();
-        let forks = reached.forks.clone();
-        let forks = forks.or_else(|| before.as_ref().map(|before| Arc::clone(&before.forks)));
-        let follows = Follows {
-            place: reached.place,
-            at: self.sequence,
-            exact: reached.exact,
-            forks: forks.unwrap_or_default(),
-        };
+        let follows = Follows::after(reached, self.sequence, before.as_ref());
         let before = before.filter(|_| reached.continues);
         self.history.reach(before.as_ref(), &follows);
         self.follows = Some(follows);

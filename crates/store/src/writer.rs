@@ -12,6 +12,7 @@ use tracing::{error, info, warn};
 use crate::digest::Digester;
 use crate::draft::{Draft, Judge};
 use crate::error::EditError;
+use crate::ids::Token;
 use crate::log::append::{Appender, Written};
 use crate::log::record::Stamp;
 use crate::recover::Older;
@@ -50,6 +51,8 @@ pub(crate) enum Alone {
     },
     /// The end of following one.
     Unfollow { origin: Origin, reply: Reply<()> },
+    /// The directory is the store's own from here on.
+    RenewToken { reply: Reply<()> },
     /// Another key for the digests.
     Adopt { key: [u8; 32], reply: Reply<()> },
     /// Entries that wait for an operator's word to go.
@@ -298,8 +301,8 @@ impl Writer {
         if draft.is_empty() {
             return Ok(0);
         }
-        let (mut version, octets, notes) = draft.finish(&mut self.judge);
-        match self.log.append(&octets) {
+        let (mut version, groups, notes) = draft.finish(&mut self.judge);
+        match self.log.append(&groups) {
             Written::Synced(end) => {
                 version.log = end;
                 version.history.push(notes);
@@ -308,7 +311,7 @@ impl Writer {
                     .history
                     .cut(&bounds, || self.shared.feeds.hindmost());
                 self.publish(version);
-                Ok(octets.len())
+                Ok(groups.iter().map(Vec::len).sum())
             }
             Written::CutBack(cause) => {
                 if self.shared.set_health(Health::Full) != Health::Full {
@@ -414,7 +417,7 @@ impl Writer {
         match alone {
             Alone::NewEpoch { reply } => {
                 let lineage = self.version.lineage.forked(self.version.sequence);
-                let rolled = self.continue_as(lineage, |version| version.unfollow());
+                let rolled = self.continue_as(lineage);
                 let answer = rolled.map(|()| Arc::clone(&self.version));
                 drop(reply.send(Ok(answer.map_err(|_| Refusal::Storage))));
             }
@@ -426,6 +429,10 @@ impl Writer {
             Alone::Unfollow { origin, reply } => {
                 let done = self.alone(origin, |draft, _, stamp| draft.unfollow(stamp));
                 reply.send(done).ok();
+            }
+            Alone::RenewToken { reply } => {
+                let renewed = self.renew_token();
+                reply.send(renewed).ok();
             }
             Alone::Adopt { key, reply } => {
                 let adopted = self.adopt(key);
@@ -493,8 +500,16 @@ impl Writer {
             return Ok(());
         }
         let lineage = self.version.lineage.with_key(key);
-        self.continue_as(lineage, |version| {
-            version.digests = version.compute_digests();
+        self.continue_as(lineage)
+    }
+
+    fn renew_token(&mut self) -> Result<(), EditError> {
+        let token = Token::random();
+        self.continue_as(self.version.lineage.with_token(token))?;
+        // Should this fail, the store passes for a copy at the next start, too.
+        self.log.write_token(token).map_err(|cause| {
+            warn!(%cause, "token of the store can't be written");
+            EditError::Refused
         })
     }
 
@@ -519,17 +534,11 @@ impl Writer {
     }
 
     /// Goes on in a new segment, under another lineage.
-    fn continue_as(
-        &mut self,
-        lineage: Lineage,
-        change: impl FnOnce(&mut Version),
-    ) -> Result<(), EditError> {
+    fn continue_as(&mut self, lineage: Lineage) -> Result<(), EditError> {
         if self.shared.health() == Health::Failed {
             return Err(EditError::Refused);
         }
-        let mut version = Version::clone(&self.version);
-        version.lineage = Arc::new(lineage);
-        change(&mut version);
+        let mut version = self.version.under(&Arc::new(lineage));
         match self.log.roll(&version) {
             Ok(end) => {
                 version.log = end;

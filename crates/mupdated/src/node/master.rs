@@ -10,7 +10,7 @@ use master::{MasterRole, MasterRules, Murder, Policy, Recovery};
 use proto::MailboxName;
 use server::KickSocket;
 use store::marker::{Keeper, Marker};
-use store::{OsFileSystem, Sequence, Store};
+use store::{Origin, OsFileSystem, Sequence, Store};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
@@ -45,12 +45,15 @@ pub(super) async fn start(
         murder,
         strict: settings.strict,
     };
-    let store = open_store(
+    let (store, copied) = open_store(
         &places.data_dir,
         settings,
         MasterRules::new(policy, Arc::clone(&recovery)),
     )?;
     let keeper = keep_marker(settings, places, &store, &recovery).await?;
+    if copied {
+        leave_history(&store).await?;
+    }
     let export = prepare_export(settings, places, &store, &recovery).await?;
 
     let sockets = Sockets::open(places, entrance).await?;
@@ -151,6 +154,12 @@ async fn keep_marker(
         .with_context(|| format!("state file {}", path.display()))
         .map_err(storage)?;
     if promoted {
+        // Nobody corrects the list any more, so nothing of it waits to be deleted.
+        let held = store.keep_held(Origin {
+            identity: "promotion".into(),
+            peer: "start".into(),
+        });
+        held.await.map_err(|cause| storage(cause.into()))?;
         let epoch = store
             .new_epoch()
             .await
@@ -160,6 +169,25 @@ async fn keep_marker(
         slave::forget_slave(&places.data_dir).map_err(|cause| storage(cause.into()))?;
     }
     Ok(Arc::new(keeper))
+}
+
+/// Others may continue the history of a store that was copied or brought back, so this one goes on
+/// under a new epoch.
+async fn leave_history(store: &Store) -> Result<(), Failure> {
+    let storage = |cause: anyhow::Error| Failure::new(Status::Storage, cause);
+    let left = store.current().epoch();
+    let forked = store.new_epoch().await.map_err(|c| storage(c.into()))?;
+    let version = forked
+        .map_err(|refusal| storage(anyhow!("a new epoch for the copied store: {refusal}")))?;
+    let renewed = store.renew_token().await;
+    renewed.map_err(|cause| storage(cause.into()))?;
+    warn!(
+        left = %left,
+        epoch = %version.epoch(),
+        sequence = %version.sequence(),
+        "the store has been copied or brought back: it goes on in a new epoch"
+    );
+    Ok(())
 }
 
 /// Takes over what `mailboxes.db` knows and the store does not, and makes ready to keep the file.

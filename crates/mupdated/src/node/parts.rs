@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::Context;
 use exporter::{ExporterConfig, Misfit};
 use server::{KnownSlaves, Listener, ServerConfig};
-use store::{OsFileSystem, Rules, Store, StoreConfig};
+use store::{Finding, OsFileSystem, Rules, Store, StoreConfig};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -113,11 +113,13 @@ pub(crate) fn load_tls(files: &TlsFiles) -> Result<TlsServer, Failure> {
     TlsServer::load(&config).map_err(|cause| Failure::new(Status::Config, cause))
 }
 
+/// Opens the store; tells also whether it has been copied or brought back
+/// ([`store::Finding::Copied`]).
 pub(super) fn open_store(
     data_dir: &Path,
     settings: &Settings,
     rules: impl Rules + 'static,
-) -> Result<Store, Failure> {
+) -> Result<(Store, bool), Failure> {
     let mut config = StoreConfig::default();
     if let Some(changes) = settings.history_changes_max {
         config.history_changes_max = changes;
@@ -141,7 +143,8 @@ pub(super) fn open_store(
         created = report.created,
         "store opened"
     );
-    Ok(store)
+    let copied = |finding: &Finding| matches!(finding, Finding::Copied { .. });
+    Ok((store, report.findings.iter().any(copied)))
 }
 
 /// How the host's `mailboxes.db` is written.

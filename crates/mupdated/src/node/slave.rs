@@ -43,7 +43,13 @@ pub(super) async fn start(
     let serving = Serving::prepare(settings, places)?;
     let login = login(settings).map_err(config_error)?;
     let tls = client_tls(settings).map_err(config_error)?;
-    let store = open_store(&places.data_dir, settings, SlaveRules)?;
+    let (store, copied) = open_store(&places.data_dir, settings, SlaveRules)?;
+    if copied {
+        let cause = "the store came from elsewhere; what it lacks comes from the master";
+        info!(cause, "store is at home here now");
+        let renewed = store.renew_token().await;
+        renewed.map_err(|cause| Failure::new(Status::Storage, cause))?;
+    }
     let export = places.mailboxes_db.as_deref().map(|path| {
         Export::new(
             store.clone(),

@@ -4,19 +4,20 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::Version;
 use crate::file::{File, FileSystem, Open, replace};
+use crate::ids::Token;
 use crate::log::LogPosition;
-use crate::log::segment::{Header, file_name};
+use crate::log::segment::{self, Header, file_name};
+use crate::{Version, token};
 
-/// What became of a group that was to be written.
+/// What became of groups that were to be written.
 #[derive(Debug)]
 pub(crate) enum Written {
-    /// It is durable; the log ends here.
+    /// They are durable; the log ends here.
     Synced(LogPosition),
-    /// It is not in the file, and that is durable.
+    /// None of them is in the file, and that is durable.
     CutBack(io::Error),
-    /// It may or may not be there after a restart. Nothing may be written any more.
+    /// They may or may not be there after a restart. Nothing may be written any more.
     Unknown(io::Error),
 }
 
@@ -68,18 +69,26 @@ impl Appender {
         Ok(end)
     }
 
-    /// Writes a group and makes it durable.
-    pub(crate) fn append(&mut self, group: &[u8]) -> Written {
-        if let Err(error) = self.file.write_at(group, self.end.offset) {
-            return match self.cut_back() {
-                Ok(()) => Written::CutBack(error),
-                Err(cut) => Written::Unknown(cut),
-            };
+    pub(crate) fn write_token(&self, token: Token) -> io::Result<()> {
+        token::write(&*self.fs, &self.dir, token)
+    }
+
+    /// Writes groups and makes them durable, each before the next is begun.
+    pub(crate) fn append(&mut self, groups: &[Vec<u8>]) -> Written {
+        let mut offset = self.end.offset;
+        for group in groups {
+            if let Err(error) = self.file.write_at(group, offset) {
+                return match self.cut_back() {
+                    Ok(()) => Written::CutBack(error),
+                    Err(cut) => Written::Unknown(cut),
+                };
+            }
+            if let Err(error) = self.file.sync() {
+                return Written::Unknown(error);
+            }
+            offset += u64::try_from(group.len()).unwrap_or_default();
         }
-        if let Err(error) = self.file.sync() {
-            return Written::Unknown(error);
-        }
-        self.end.offset += u64::try_from(group.len()).unwrap_or_default();
+        self.end.offset = offset;
         Written::Synced(self.end)
     }
 
@@ -101,6 +110,9 @@ fn new_segment(
         sequence: version.sequence,
         count: version.count(),
         root: version.root(),
+        held: version.held_count(),
+        follows: version.follows.clone(),
+        format: segment::FORMAT,
     };
     let octets = header.encode();
     let path = dir.join(file_name(number));

@@ -1,26 +1,28 @@
 //! Segment files: names and headers.
 
 use std::io;
+use std::num::NonZeroU128;
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::bytes::Reader;
 use crate::file::{File, FileSystem, Open, read_full};
-use crate::ids::{FORKS_MAX, put_forks, take_forks};
-use crate::{Epoch, Lineage, Root, Sequence};
+use crate::ids::{FORKS_MAX, Token, put_forks, take_forks};
+use crate::place::{Follows, put_follows, take_follows};
+use crate::{Epoch, Lineage, Root, Sequence, Version};
 
 const MAGIC: [u8; 8] = *b"MUPDLOG\0";
 
-/// Version of the format. A higher one is refused by name, not taken for damage.
-const FORMAT: u32 = 1;
+/// Version of the format; the ones before it are read too. A higher one is refused by name, not taken for damage.
+pub(crate) const FORMAT: u32 = 2;
 
 const PREFIX: &str = "log.";
 
 /// Octets that tell magic, version and length.
 const START_LEN: usize = 16;
 
-/// Longest header: all forks that are remembered.
-pub(crate) const HEADER_BYTES_MAX: usize = 128 + 24 * FORKS_MAX;
+/// Longest header: all forks that are remembered, of the store and of the owner.
+pub(crate) const HEADER_BYTES_MAX: usize = 256 + 2 * 24 * FORKS_MAX;
 
 /// What a segment begins with: where the list stood, and of which store it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +32,10 @@ pub(crate) struct Header {
     pub(crate) sequence: Sequence,
     pub(crate) count: u64,
     pub(crate) root: Root,
+    pub(crate) held: u64,
+    pub(crate) follows: Option<Follows>,
+    /// That of the file.
+    pub(crate) format: u32,
 }
 
 /// Why some octets are not a header.
@@ -62,25 +68,48 @@ impl Header {
         out.extend_from_slice(&self.sequence.0.to_be_bytes());
         out.extend_from_slice(&self.count.to_be_bytes());
         out.extend_from_slice(&self.root.0.to_be_bytes());
+        out.extend_from_slice(&self.held.to_be_bytes());
+        put_follows(&mut out, self.follows.as_ref());
         seal(&mut out);
         out
     }
 
     /// Decodes the header that these octets begin with, and tells its length.
     pub(crate) fn decode(octets: &[u8]) -> Result<(Self, usize), BadHeader> {
-        let (mut input, len) = open(octets, MAGIC, FORMAT)?;
-        let header = Self::fields(&mut input).filter(|_| input.is_empty());
+        let (format, mut input, len) = open(octets, MAGIC, FORMAT)?;
+        let header = Self::fields(&mut input, format).filter(|_| input.is_empty());
         Ok((header.ok_or(BadHeader::Damaged)?, len))
     }
 
-    fn fields(input: &mut Reader<'_>) -> Option<Self> {
+    fn fields(input: &mut Reader<'_>, format: u32) -> Option<Self> {
+        let number = input.u64()?;
+        let lineage = Arc::new(decode_lineage(input, format)?);
+        let sequence = Sequence(input.u64()?);
+        let count = input.u64()?;
+        let root = Root(input.u128()?);
+        let (held, follows) = match format {
+            1 => (0, None),
+            _ => (input.u64()?, take_follows(input)?),
+        };
         Some(Self {
-            number: input.u64()?,
-            lineage: Arc::new(decode_lineage(input)?),
-            sequence: Sequence(input.u64()?),
-            count: input.u64()?,
-            root: Root(input.u128()?),
+            number,
+            lineage,
+            sequence,
+            count,
+            root,
+            held,
+            follows,
+            format,
         })
+    }
+
+    /// Whether the list stood at a version's when the segment began.
+    pub(crate) fn continues(&self, version: &Version) -> bool {
+        self.sequence == version.sequence
+            && self.count == version.count()
+            && self.root == version.root()
+            && (self.format == 1
+                || (self.held == version.held_count() && self.follows == version.follows))
     }
 }
 
@@ -110,12 +139,13 @@ pub(crate) fn seal(out: &mut Vec<u8>) {
     out.extend_from_slice(&crc.to_be_bytes());
 }
 
-/// Checks magic, version, length and checksum; returns the fields' octets and the whole length.
+/// Checks magic, version, length and checksum; returns the version, the fields' octets and the whole
+/// length.
 pub(crate) fn open(
     octets: &[u8],
     magic: [u8; 8],
-    format: u32,
-) -> Result<(Reader<'_>, usize), BadHeader> {
+    newest: u32,
+) -> Result<(u32, Reader<'_>, usize), BadHeader> {
     let mut start = Reader::new(octets);
     let (Some(found), Some(version), Some(len)) = (start.array::<8>(), start.u32(), start.u32())
     else {
@@ -128,22 +158,28 @@ pub(crate) fn open(
         found == magic && crc32fast::hash(content) == u32::from_be_bytes(**crc)
     });
     let (content, _) = intact.ok_or(BadHeader::Damaged)?;
-    if version != format {
+    if !(1..=newest).contains(&version) {
         return Err(BadHeader::Format(version));
     }
     let fields = content.get(START_LEN..).ok_or(BadHeader::Damaged)?;
-    Ok((Reader::new(fields), len))
+    Ok((version, Reader::new(fields), len))
 }
 
 pub(crate) fn encode_lineage(out: &mut Vec<u8>, lineage: &Lineage) {
     out.extend_from_slice(&lineage.epoch().0);
     out.extend_from_slice(lineage.key());
     put_forks(out, lineage.forks());
+    let token = lineage.token().map_or(0, |token| token.0.get());
+    out.extend_from_slice(&token.to_be_bytes());
 }
 
-pub(crate) fn decode_lineage(input: &mut Reader<'_>) -> Option<Lineage> {
+pub(crate) fn decode_lineage(input: &mut Reader<'_>, format: u32) -> Option<Lineage> {
     let epoch = Epoch(input.array()?);
     let key = input.array()?;
     let forks = take_forks(input)?;
-    Some(Lineage::from_parts(epoch, key, forks))
+    let token = match format {
+        1 => None,
+        _ => NonZeroU128::new(input.u128()?).map(Token),
+    };
+    Some(Lineage::from_parts(epoch, key, forks, token))
 }

@@ -113,7 +113,7 @@ impl Recovery<'_> {
         };
         let first = self.segment(number, u64::MAX)?;
         let header = first.header;
-        if header.count != 0 || header.root.0 != 0 {
+        if header.count != 0 || header.root.0 != 0 || header.held != 0 {
             let what = "no snapshot is usable, and the log does not reach back to an empty list";
             return Err(damaged(&first.path, 0, what));
         }
@@ -123,8 +123,9 @@ impl Recovery<'_> {
         };
         Ok(Version {
             sequence: header.sequence,
-            history: History::starting_after(header.sequence),
+            history: History::starting_at(header.sequence, header.follows.as_ref()),
             log,
+            follows: header.follows,
             ..Version::empty(header.lineage)
         })
     }

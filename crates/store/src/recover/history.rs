@@ -12,6 +12,7 @@ use crate::intern::{Intern, Interner};
 use crate::log::group_reader::{GroupReader, Read};
 use crate::log::segment::{self, BadHeader, Header};
 use crate::log::{Group, LogPosition, Record, What};
+use crate::place::Follows;
 use crate::recover::Finding;
 use crate::{Sequence, StoreConfig, Version};
 
@@ -162,11 +163,17 @@ impl Reading<'_> {
         let begin = u64::try_from(header_len).unwrap_or(u64::MAX);
         let known = self.history.take();
         let continued = known.filter(|known| known.end() == header.sequence);
-        let mut history = continued.unwrap_or_else(|| History::starting_after(header.sequence));
+        let (sequence, follows) = (header.sequence, header.follows.as_ref());
+        let mut history = continued.unwrap_or_else(|| History::starting_at(sequence, follows));
+        let mut follows = header.follows.clone();
+        if follows.is_none() {
+            history.forget_places();
+        }
         let mut groups = GroupReader::new(file, begin, end);
         while let Some(read) = groups.next(&mut self.interner)? {
             match read {
                 Read::Group(group) => {
+                    add_places(&mut history, &mut follows, &group);
                     history.push(notes(&group));
                     history.cut(&self.backlog.bounds, || None);
                 }
@@ -210,6 +217,27 @@ impl Intern for WithoutAcls {
             self.acl = Acl::try_from(&b""[..]).ok();
         }
         self.acl.clone()
+    }
+}
+
+/// The places that a group tells of. `follows` is what was followed before it, and is replaced.
+fn add_places(history: &mut History, follows: &mut Option<Follows>, group: &Group) {
+    let mut sequence = Sequence(group.first.0.saturating_sub(1));
+    for record in &group.records {
+        match &record.what {
+            What::Change(_) => sequence = record.sequence,
+            What::Reached(reached) => {
+                let now = Follows::after(reached, sequence, follows.as_ref());
+                let before = follows.take().filter(|_| reached.continues);
+                history.reach(before.as_ref(), &now);
+                *follows = Some(now);
+            }
+            What::Unfollowed => {
+                *follows = None;
+                history.forget_places();
+            }
+            What::ConflictsForgotten => {}
+        }
     }
 }
 

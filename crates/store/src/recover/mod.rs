@@ -12,11 +12,12 @@ use std::sync::Arc;
 use crate::digest::Digester;
 use crate::error::OpenError;
 use crate::file::{FileSystem, TEMPORARY};
+use crate::ids::Token;
 use crate::intern::Interner;
 use crate::log::append::Appender;
 use crate::log::segment;
 use crate::snapshot::{self, Kept};
-use crate::{Lineage, StoreConfig, Version};
+use crate::{Lineage, StoreConfig, Version, token};
 
 pub(crate) use history::{Backlog, Older};
 pub use report::{Finding, OpenReport};
@@ -93,9 +94,10 @@ fn look_through(fs: &dyn FileSystem, dir: &Path) -> Result<Found, OpenError> {
 }
 
 fn is_ours(name: &str) -> bool {
-    segment::number_of(name)
-        .or_else(|| snapshot::number_of(name))
-        .is_some()
+    name == token::FILE_NAME
+        || segment::number_of(name)
+            .or_else(|| snapshot::number_of(name))
+            .is_some()
 }
 
 fn create(
@@ -104,6 +106,10 @@ fn create(
     lock: Box<dyn Send>,
 ) -> Result<Recovered, OpenError> {
     let lineage = Arc::new(Lineage::random());
+    if let Some(token) = lineage.token() {
+        // Before the store that it stands for, which would else pass for a copy.
+        token::write(&**fs, dir, token).map_err(io_error("can't write the token in", dir))?;
+    }
     let mut version = Version::empty(Arc::clone(&lineage));
     let log = Appender::create(Arc::clone(fs), dir, 1, &version)
         .map_err(io_error("can't create the log in", dir))?;
@@ -121,6 +127,24 @@ fn create(
             ..OpenReport::default()
         },
     })
+}
+
+/// Brings a store of an older version up to date: its last segment must hold nothing that the older
+/// version would take for damage.
+fn renew(
+    fs: &dyn FileSystem,
+    dir: &Path,
+    version: &mut Version,
+    log: &mut Appender,
+) -> Result<(), OpenError> {
+    if version.lineage.token().is_none() {
+        let token = Token::random();
+        token::write(fs, dir, token).map_err(io_error("can't write the token in", dir))?;
+        version.lineage = Arc::new(version.lineage.with_token(token));
+    }
+    let rolled = log.roll(version);
+    version.log = rolled.map_err(io_error("can't create the log in", dir))?;
+    Ok(())
 }
 
 fn io_error(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> OpenError {

@@ -9,12 +9,12 @@ use crate::file::{FileSystem, Open};
 use crate::intern::Interner;
 use crate::log::append::Appender;
 use crate::log::scan::{Scan, Scanned};
-use crate::log::segment::Header;
+use crate::log::segment::{self, Header};
 use crate::log::{Group, LogPosition, What};
 use crate::recover::history::{self, Backlog};
-use crate::recover::{Finding, Found, OpenReport, Recovered, io_error};
+use crate::recover::{Finding, Found, OpenReport, Recovered, io_error, renew};
 use crate::snapshot::Kept;
-use crate::{StoreConfig, Version};
+use crate::{StoreConfig, Version, token};
 
 /// Brings the list back from what is in the directory.
 pub(crate) fn recover(
@@ -36,13 +36,21 @@ pub(crate) fn recover(
     let backlog = Backlog::before(&version, fs, dir, config, &found.segments);
     let mut digester = Digester::new(&version.lineage);
     let tail = recovery.replay(&mut version, &mut digester, &found.segments)?;
-    let log = recovery.reopen(fs, &tail, version.log)?;
+    let mut log = recovery.reopen(fs, &tail, version.log)?;
     let Recovery {
         interner,
-        report,
+        mut report,
         kept,
         ..
     } = recovery;
+    let token = version.lineage.token();
+    if let Some(Err(what)) = token.map(|token| token::check(&**fs, dir, token)) {
+        let path = dir.to_owned();
+        report.findings.push(Finding::Copied { path, what });
+    }
+    if token.is_none() || tail.format < segment::FORMAT {
+        renew(&**fs, dir, &mut version, &mut log)?;
+    }
     Ok(Recovered {
         version,
         log,
@@ -78,6 +86,8 @@ pub(super) struct Segment {
 /// The end of the log.
 struct Tail {
     path: PathBuf,
+    /// Format of its segment.
+    format: u32,
     /// The last group, which is written once more.
     last_group: Vec<u8>,
     /// What follows it and has to go.
@@ -117,7 +127,8 @@ impl Recovery<'_> {
                 break;
             }
             if number != version.log.segment {
-                version.lineage = Arc::clone(&segment.header.lineage);
+                *version = version.under(&segment.header.lineage);
+                *digester = Digester::new(&version.lineage);
                 version.log = LogPosition {
                     segment: number,
                     offset: segment.header_len,
@@ -140,12 +151,8 @@ impl Recovery<'_> {
             }
             return Ok(true);
         }
-        let same_store = header.lineage.key() == lineage.key()
-            && header.lineage.includes(lineage.epoch(), version.sequence);
-        let same_list = header.sequence == version.sequence
-            && header.count == version.count()
-            && header.root == version.root();
-        Ok(same_store && same_list)
+        let same_store = header.lineage.includes(lineage.epoch(), version.sequence);
+        Ok(same_store && header.continues(&version.under(&header.lineage)))
     }
 
     fn abandon(&mut self, path: PathBuf) -> Result<(), OpenError> {
@@ -168,6 +175,7 @@ impl Recovery<'_> {
         let path = &segment.path;
         let mut tail = Tail {
             path: path.clone(),
+            format: segment.header.format,
             last_group: Vec::new(),
             cut: false,
         };

@@ -66,6 +66,15 @@ pub enum Finding {
         /// Why.
         what: String,
     },
+    /// The store is a copy, or was brought back from one: others may have continued its history. It
+    /// stays one until [`Store::renew_token`](crate::Store::renew_token).
+    #[error("{}: the store has been copied or brought back: {what}", path.display())]
+    Copied {
+        /// The directory.
+        path: PathBuf,
+        /// How it is known.
+        what: String,
+    },
     /// A segment without a group, left by an attempt to begin it, was removed.
     #[error("{}: begun but never used, removed", path.display())]
     Abandoned {

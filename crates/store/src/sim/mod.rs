@@ -10,7 +10,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::file::{File, FileSystem, Open};
+use crate::file::{File, FileSystem, Identity, Open};
 use inode::{Dice, Inode, Op};
 
 pub use inode::Tear;
@@ -32,6 +32,7 @@ struct State {
     power_cut_after: Option<u64>,
     faults: BTreeMap<u64, ErrorKind>,
     capacity: Option<usize>,
+    machine: String,
 }
 
 impl SimDisk {
@@ -70,6 +71,11 @@ impl SimDisk {
     /// clean and the disk as it was.
     pub fn fail_call(&self, call: u64, kind: ErrorKind) {
         self.state().faults.insert(call, kind);
+    }
+
+    /// Says which machine the disk is in.
+    pub fn set_machine(&self, name: &str) {
+        name.clone_into(&mut self.state().machine);
     }
 
     /// Bounds the octets that all files together may have.
@@ -252,6 +258,18 @@ impl FileSystem for SimDisk {
             path: path.to_owned(),
             boot: state.boots,
         }))
+    }
+
+    fn identity(&self, path: &Path) -> io::Result<Identity> {
+        let mut state = self.state();
+        fail(state.call()?)?;
+        let inode = state.names.get(path).ok_or(ErrorKind::NotFound)?;
+        Ok(Identity {
+            device: 1,
+            inode: u64::try_from(*inode).map_err(io::Error::other)?,
+            machine: state.machine.clone(),
+            boot: state.boots.to_string(),
+        })
     }
 }
 

@@ -9,12 +9,13 @@ use crate::intern::Intern;
 use crate::log::LogPosition;
 use crate::log::record::{entry_from, entry_kind};
 use crate::log::segment::{BadHeader, decode_lineage, encode_lineage, open, seal};
+use crate::place::{Follows, put_follows, take_follows};
 use crate::{Lineage, Root, Sequence, Stored, Version};
 
 const MAGIC: [u8; 8] = *b"MUPDSNP\0";
 
-/// Version of the format. A higher one is refused by name, not taken for damage.
-const FORMAT: u32 = 1;
+/// Version of the format; the ones before it are read too. A higher one is refused by name, not taken for damage.
+const FORMAT: u32 = 2;
 
 /// Block of entries.
 pub(crate) const BLOCK_ENTRIES: u8 = 1;
@@ -46,6 +47,8 @@ pub(crate) struct Header {
     pub(crate) root: Root,
     pub(crate) conflicts: u64,
     pub(crate) log: LogPosition,
+    pub(crate) held: u64,
+    pub(crate) follows: Option<Follows>,
 }
 
 impl Header {
@@ -59,6 +62,8 @@ impl Header {
             root: version.root(),
             conflicts: u64::try_from(conflicts).unwrap_or(u64::MAX),
             log: version.log,
+            held: version.held_count(),
+            follows: version.follows.clone(),
         }
     }
 
@@ -74,29 +79,44 @@ impl Header {
         out.extend_from_slice(&self.conflicts.to_be_bytes());
         out.extend_from_slice(&self.log.segment.to_be_bytes());
         out.extend_from_slice(&self.log.offset.to_be_bytes());
+        out.extend_from_slice(&self.held.to_be_bytes());
+        put_follows(&mut out, self.follows.as_ref());
         seal(&mut out);
         out
     }
 
     /// Decodes the header that these octets begin with, and tells its length.
     pub(crate) fn decode(octets: &[u8]) -> Result<(Self, usize), BadHeader> {
-        let (mut input, len) = open(octets, MAGIC, FORMAT)?;
-        let header = Self::fields(&mut input).filter(|_| input.is_empty());
+        let (format, mut input, len) = open(octets, MAGIC, FORMAT)?;
+        let header = Self::fields(&mut input, format).filter(|_| input.is_empty());
         Ok((header.ok_or(BadHeader::Damaged)?, len))
     }
 
-    fn fields(input: &mut Reader<'_>) -> Option<Self> {
+    fn fields(input: &mut Reader<'_>, format: u32) -> Option<Self> {
+        let number = input.u64()?;
+        let lineage = Arc::new(decode_lineage(input, format)?);
+        let sequence = Sequence(input.u64()?);
+        let count = input.u64()?;
+        let root = Root(input.u128()?);
+        let conflicts = input.u64()?;
+        let log = LogPosition {
+            segment: input.u64()?,
+            offset: input.u64()?,
+        };
+        let (held, follows) = match format {
+            1 => (0, None),
+            _ => (input.u64()?, take_follows(input)?),
+        };
         Some(Self {
-            number: input.u64()?,
-            lineage: Arc::new(decode_lineage(input)?),
-            sequence: Sequence(input.u64()?),
-            count: input.u64()?,
-            root: Root(input.u128()?),
-            conflicts: input.u64()?,
-            log: LogPosition {
-                segment: input.u64()?,
-                offset: input.u64()?,
-            },
+            number,
+            lineage,
+            sequence,
+            count,
+            root,
+            conflicts,
+            log,
+            held,
+            follows,
         })
     }
 }

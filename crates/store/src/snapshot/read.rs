@@ -91,8 +91,9 @@ impl Loading {
         Self {
             version: Version {
                 sequence: header.sequence,
-                history: History::starting_after(header.sequence),
+                history: History::starting_at(header.sequence, header.follows.as_ref()),
                 log: header.log,
+                follows: header.follows.clone(),
                 ..Version::empty(Arc::clone(&header.lineage))
             },
             tally: Tally::new(header.count),
@@ -146,8 +147,9 @@ impl Loading {
         } = self;
         (version.digests, version.held) = tally.finish();
         let agrees = version.count() == header.count && version.root() == header.root;
+        let agrees = agrees && version.held_count() == header.held;
         if !agrees || conflicts != header.conflicts {
-            return Err("content does not add up to the header's count and root");
+            return Err("content does not add up to what the header says");
         }
         Ok(version)
     }

@@ -39,6 +39,7 @@ fn finding_path(finding: &Finding) -> &Path {
         | Finding::SnapshotUnusable { path, .. }
         | Finding::HistoryDamaged { path, .. }
         | Finding::HistoryUnreadable { path, .. }
+        | Finding::Copied { path, .. }
         | Finding::Abandoned { path } => path,
         other => panic!("unknown finding {other:?}"),
     }

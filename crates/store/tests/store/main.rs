@@ -5,6 +5,7 @@
 mod common;
 mod crash;
 mod damage;
+mod follow;
 mod marker;
 mod model;
 mod simple;

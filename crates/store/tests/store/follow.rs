@@ -1,0 +1,709 @@
+//! A list that follows another one, through restarts and power cuts, and who follows that in turn.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use proto::{Edit, EditKind, Entry, MailboxName};
+use store::sim::{SimDisk, Tear};
+use store::{
+    Batch, Feed, Following, HostFilter, Mismatch, Place, Standing, Stepped, Store, Sum, Version,
+};
+
+use crate::common::{
+    activate, batch, check, deactivate, delete, drive, group, name, open, origin, reserve,
+};
+
+type List = BTreeMap<MailboxName, Entry>;
+
+/// The list as digests and clients of RESYNC see it.
+fn told(version: &Version) -> List {
+    let counted = version.iter().filter(|(_, stored)| !stored.held);
+    counted
+        .map(|(name, stored)| (name.clone(), wire(&stored.entry)))
+        .collect()
+}
+
+/// What the wire tells of an entry: not what made it a reservation.
+fn wire(entry: &Entry) -> Entry {
+    match entry {
+        Entry::Active { .. } => entry.clone(),
+        Entry::Reserved { location, .. } => Entry::Reserved {
+            location: location.clone(),
+            by: proto::ReservedBy::Reserve,
+        },
+    }
+}
+
+fn line(mailbox: &MailboxName, version: &Version) -> Edit {
+    let stored = version.get(mailbox).filter(|stored| !stored.held);
+    let kind = match stored.map(|stored| wire(&stored.entry)) {
+        None => EditKind::Delete,
+        Some(Entry::Active { location, acl }) => EditKind::Activate { location, acl },
+        Some(Entry::Reserved { location, .. }) => EditKind::Reserve { location },
+    };
+    Edit {
+        mailbox: mailbox.clone(),
+        kind,
+    }
+}
+
+/// All digests, without the store's help but for those of single entries.
+fn digests(version: &Version) -> (Sum, BTreeMap<Vec<u8>, Sum>, Vec<Sum>) {
+    let len = version.buckets().len();
+    let mut hosts: BTreeMap<Vec<u8>, Sum> = BTreeMap::new();
+    let mut buckets = vec![Sum::default(); len.try_into().unwrap()];
+    let mut all = Sum::default();
+    for (mailbox, stored) in version.iter().filter(|(_, stored)| !stored.held) {
+        let sum = Sum {
+            count: 1,
+            root: version.entry_hash(mailbox, &stored.entry),
+        };
+        all += sum;
+        *hosts
+            .entry(stored.entry.location().server().to_vec())
+            .or_default() += sum;
+        let mut hashed = b"owner".to_vec();
+        let (domain, owner) = mailbox.owner();
+        hashed.extend([domain, owner].concat());
+        let hash = blake3::keyed_hash(version.lineage().key(), &hashed);
+        let number = u32::from_le_bytes(hash.as_bytes()[..4].try_into().unwrap());
+        buckets[usize::try_from(number % len).unwrap()] += sum;
+    }
+    (all, hosts, buckets)
+}
+
+fn check_digests(version: &Version) {
+    check(version);
+    let (all, hosts, buckets) = digests(version);
+    assert_eq!(version.sum(), all);
+    assert_eq!((version.count(), version.root()), (all.count, all.root));
+    assert_eq!(version.buckets().iter().collect::<Vec<_>>(), buckets);
+    for (host, sum) in hosts {
+        let found = version.sum_of_hosts(&HostFilter::new([host]));
+        assert_eq!(found, sum);
+    }
+    let held = version.iter().filter(|(_, stored)| stored.held);
+    assert!(held.map(|(name, _)| name).eq(version.held_names()));
+    let wanted: HashSet<u32> = (0..8).collect();
+    let mut found: Vec<_> = version
+        .entries_of_buckets(16, &wanted)
+        .into_iter()
+        .flat_map(|(bucket, entries)| entries.into_iter().map(move |e| (bucket, e)))
+        .collect();
+    found.sort_by(|(_, a), (_, b)| a.1.cmp(&b.1));
+    let folded = version.buckets().folded(16);
+    for bucket in wanted {
+        let inside = found.iter().filter(|(b, _)| *b == bucket);
+        let sum: Sum = inside
+            .map(|(_, (root, _))| Sum {
+                count: 1,
+                root: *root,
+            })
+            .sum();
+        assert_eq!(folded[usize::try_from(bucket).unwrap()], sum);
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    /// Edits at the owner, each a change of its own.
+    Edits(Vec<Edit>),
+    /// The relay is told at most so many changes; deletions become held where `hold` says so.
+    Chunk {
+        changes_max: usize,
+        hold: bool,
+    },
+    /// The relay comes back to the owner with its place.
+    Reconnect,
+    /// The relay compares its list with the owner's.
+    Compare,
+    /// Somebody changes the relay's list without a place, as a stock master's stream does.
+    Unfollow(Vec<Edit>),
+    OwnerForks,
+    Confirm(bool),
+    Snapshot,
+    Restart {
+        power_cut: Option<u64>,
+        history: bool,
+    },
+    /// The relay's key changes, and back.
+    OtherKey,
+    /// A client of the relay is told at most so many changes.
+    Client(usize),
+    /// It goes and comes back with its last place.
+    ClientReconnect,
+    /// It comes with a list that it had from the owner, some changes ago.
+    ClientFromOwner(usize),
+}
+
+fn edit() -> impl Strategy<Value = Edit> {
+    let at = (0..3u8).prop_map(|host| format!("be{host}!p"));
+    let mailbox = (0..9u8).prop_map(|i| match i % 3 {
+        0 => format!("user.u{i}"),
+        1 => format!("d!user.u{}.f{i}", i / 3),
+        _ => format!("shared.s{i}"),
+    });
+    (mailbox, at, 0..6u8).prop_map(|(mailbox, at, kind)| match kind {
+        0 => reserve(&mailbox, &at),
+        1 => deactivate(&mailbox, &at),
+        2 | 3 => delete(&mailbox),
+        _ => activate(&mailbox, &at),
+    })
+}
+
+fn edits() -> impl Strategy<Value = Vec<Edit>> {
+    prop::collection::vec(edit(), 1..6)
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let cut = prop_oneof![Just(None), any::<u64>().prop_map(Some)];
+    prop_oneof![
+        8 => edits().prop_map(Step::Edits),
+        10 => (1..7usize, prop::bool::weighted(0.2))
+            .prop_map(|(changes_max, hold)| Step::Chunk { changes_max, hold }),
+        2 => Just(Step::Reconnect),
+        1 => Just(Step::Compare),
+        1 => edits().prop_map(Step::Unfollow),
+        1 => Just(Step::OwnerForks),
+        1 => any::<bool>().prop_map(Step::Confirm),
+        2 => Just(Step::Snapshot),
+        3 => (cut, any::<bool>())
+            .prop_map(|(power_cut, history)| Step::Restart { power_cut, history }),
+        1 => Just(Step::OtherKey),
+        6 => (1..6usize).prop_map(Step::Client),
+        3 => Just(Step::ClientReconnect),
+        3 => (0..12usize).prop_map(Step::ClientFromOwner),
+    ]
+}
+
+struct Client {
+    list: List,
+    /// Where it can resume; `None`: it has to compare.
+    place: Option<Place>,
+    feed: Option<Feed>,
+}
+
+struct World {
+    owner: Stepped,
+    /// Lists of the owner's at all its places.
+    stages: Vec<(Place, List)>,
+    disk: SimDisk,
+    relay: Option<Stepped>,
+    /// The relay's connection to the owner.
+    feed: Option<Feed>,
+    /// All changes since the place on record came as lines of a log.
+    continues: bool,
+    client: Client,
+}
+
+impl World {
+    fn new() -> Self {
+        let owner = open(&SimDisk::new()).unwrap();
+        let disk = SimDisk::new();
+        let mut relay = open(&disk).unwrap();
+        let key = *owner.store.current().lineage().key();
+        let store = relay.store.clone();
+        drive(store.adopt(key), || _ = relay.writer.step()).unwrap();
+        let stage = (owner.store.current().place(), List::new());
+        Self {
+            owner,
+            stages: vec![stage],
+            disk,
+            relay: Some(relay),
+            feed: None,
+            continues: false,
+            client: Client {
+                list: List::new(),
+                place: None,
+                feed: None,
+            },
+        }
+    }
+
+    fn relay(&self) -> Store {
+        self.relay.as_ref().unwrap().store.clone()
+    }
+
+    fn with_relay<T>(&mut self, ask: impl AsyncFnOnce(Store) -> T) -> T {
+        let relay = self.relay.as_mut().unwrap();
+        let store = relay.store.clone();
+        drive(ask(store), || _ = relay.writer.step())
+    }
+
+    fn perform(&mut self, step: &Step) {
+        match step {
+            Step::Edits(edits) => self.owner_edits(edits),
+            Step::Chunk { changes_max, hold } => self.chunk(*changes_max, *hold),
+            Step::Reconnect => self.reconnect(),
+            Step::Compare => self.compare(),
+            Step::Unfollow(edits) => self.unfollow(edits),
+            Step::OwnerForks => {
+                let writer = &mut self.owner.writer;
+                let forked = drive(self.owner.store.new_epoch(), || _ = writer.step());
+                let version = forked.unwrap().unwrap();
+                self.stages.push((version.place(), told(&version)));
+                self.feed = None;
+            }
+            Step::Confirm(keep) => {
+                let keep = *keep;
+                self.with_relay(async move |store| match keep {
+                    true => store.keep_held(origin()).await,
+                    false => store.confirm(origin()).await,
+                })
+                .unwrap();
+                assert_eq!(self.relay().current().held(), 0);
+                if keep {
+                    // The list has more than the owner's now.
+                    self.compare();
+                }
+            }
+            Step::Snapshot => self.relay.as_mut().unwrap().snapshotter.step().unwrap(),
+            Step::Restart { power_cut, history } => self.restart(*power_cut, *history),
+            Step::OtherKey => self.other_key(),
+            Step::Client(changes_max) => self.client_chunk(*changes_max),
+            Step::ClientReconnect => self.client_connects(),
+            Step::ClientFromOwner(ago) => {
+                let at = self.stages.len().saturating_sub(1 + ago);
+                let (place, list) = self.stages[at].clone();
+                self.client.place = Some(place);
+                self.client.list = list;
+                self.client_connects();
+            }
+        }
+        let version = self.relay().current();
+        check_digests(&version);
+        if version.is_exact() && version.owner_history().epoch != version.epoch() {
+            let place = version.place();
+            let stage = self.stages.iter().find(|(at, _)| *at == place);
+            if let Some((_, list)) = stage {
+                assert_eq!(&told(&version), list, "at {place:?}");
+            }
+        }
+    }
+
+    fn owner_edits(&mut self, edits: &[Edit]) {
+        for edit in edits {
+            group(&mut self.owner, &[batch(vec![edit.clone()])])
+                .remove(0)
+                .unwrap();
+            let version = self.owner.store.current();
+            if self.stages.last().map(|(place, _)| *place) != Some(version.place()) {
+                self.stages.push((version.place(), told(&version)));
+            }
+        }
+    }
+
+    fn reconnect(&mut self) {
+        let owner = self.owner.store.current();
+        self.feed = match owner.local_position(&self.relay().current().place()) {
+            Standing::From(position) => Some(self.owner.store.feed(position)),
+            Standing::Behind => panic!("the owner is behind its relay"),
+            Standing::Unknown => None,
+        };
+    }
+
+    fn following(&self, place: Place, expected: Option<Sum>) -> Following {
+        Following {
+            place,
+            forks: Arc::from(self.owner.store.current().lineage().forks()),
+            continues: self.continues,
+            expected,
+        }
+    }
+
+    fn chunk(&mut self, changes_max: usize, hold: bool) {
+        let Some(feed) = &mut self.feed else {
+            return self.reconnect();
+        };
+        let chunk = feed.next_chunk(None, changes_max).unwrap();
+        let mut edits: Vec<Edit> = chunk
+            .lines
+            .iter()
+            .map(|name| line(name, &chunk.version))
+            .collect();
+        if hold {
+            let gone = |edit: &Edit| edit.kind == EditKind::Delete;
+            let held: Vec<_> = edits.extract_if(.., |edit| gone(edit)).collect();
+            let held: Vec<MailboxName> = held.into_iter().map(|edit| edit.mailbox).collect();
+            self.with_relay(async |store| store.hold(origin(), &held).await)
+                .unwrap();
+        }
+        let sum = chunk.exact.then(|| chunk.version.sum());
+        let reached = self.following(chunk.place.unwrap(), sum);
+        let place = reached.place;
+        let followed = self.with_relay(async |store| {
+            let edits = batch(edits);
+            store.follow(edits, Some(reached)).await
+        });
+        let followed = followed.unwrap().unwrap();
+        let version = self.relay().current();
+        assert_eq!(
+            (version.place(), version.is_exact()),
+            (place, followed.exact)
+        );
+        assert!(followed.exact || sum.is_none());
+        assert_eq!(followed.sequence, version.sequence());
+        self.continues = true;
+    }
+
+    /// As a resync by digests ends: differences, then the owner's sum.
+    fn compare(&mut self) {
+        let (owner, relay) = (self.owner.store.current(), self.relay().current());
+        let (theirs, ours) = (told(&owner), told(&relay));
+        let names = theirs.keys().chain(ours.keys());
+        let differing = names.filter(|name| theirs.get(*name) != ours.get(*name));
+        let edits: Vec<Edit> = differing.map(|name| line(name, &owner)).collect();
+        self.continues = false;
+        let wrong = owner.sum()
+            + Sum {
+                count: 1,
+                ..Sum::default()
+            };
+        let reached = self.following(owner.place(), Some(wrong));
+        let (asked, lines) = (reached.clone(), batch(edits.clone()));
+        let refused = self.with_relay(async |store| store.follow(lines, Some(asked)).await);
+        let mismatch = Mismatch {
+            found: owner.sum(),
+            expected: wrong,
+        };
+        assert_eq!(refused.unwrap(), Err(mismatch));
+        assert!(
+            Arc::ptr_eq(&relay, &self.relay().current()),
+            "nothing was done"
+        );
+        let reached = Following {
+            expected: Some(owner.sum()),
+            ..reached
+        };
+        let done = self.with_relay(async |store| store.follow(batch(edits), Some(reached)).await);
+        assert!(done.unwrap().unwrap().exact);
+        assert_eq!(self.relay().current().place(), owner.place());
+        self.feed = Some(self.owner.store.feed(owner.sequence()));
+        self.continues = true;
+    }
+
+    fn unfollow(&mut self, edits: &[Edit]) {
+        self.with_relay(async |store| store.unfollow(origin()).await)
+            .unwrap();
+        group(self.relay.as_mut().unwrap(), &[batch(edits.to_vec())])
+            .remove(0)
+            .unwrap();
+        let version = self.relay().current();
+        let own = Place {
+            epoch: version.epoch(),
+            sequence: version.sequence(),
+        };
+        assert_eq!((version.place(), version.is_exact()), (own, true));
+        self.feed = None;
+        self.continues = false;
+        self.compare();
+    }
+
+    fn other_key(&mut self) {
+        let before = self.relay().current();
+        let key = *before.lineage().key();
+        self.with_relay(async |store| store.adopt([7; 32]).await)
+            .unwrap();
+        let version = self.relay().current();
+        check_digests(&version);
+        assert!(version.root() != before.root() || version.count() == 0);
+        self.restart(None, true);
+        self.with_relay(async |store| store.adopt(key).await)
+            .unwrap();
+        let after = self.relay().current();
+        assert_eq!((after.sum(), after.place()), (before.sum(), before.place()));
+    }
+
+    /// All of what was acknowledged is there again.
+    fn restart(&mut self, power_cut: Option<u64>, history: bool) {
+        let before = self.relay().current();
+        self.relay = None;
+        self.client.feed = None;
+        if let Some(seed) = power_cut {
+            self.disk.reboot(Tear::Mix, seed);
+        }
+        let mut relay = open(&self.disk).unwrap();
+        if history {
+            relay.read_history();
+        }
+        assert!(relay.report.findings.is_empty(), "{:?}", relay.report);
+        let after = relay.store.current();
+        assert!(after.iter().eq(before.iter()) && after.held_names().eq(before.held_names()));
+        assert_eq!(
+            (after.place(), after.is_exact(), after.sequence()),
+            (before.place(), before.is_exact(), before.sequence())
+        );
+        assert_eq!(after.owner_history(), before.owner_history());
+        if history {
+            for (place, _) in &self.stages {
+                let (then, now) = (before.local_position(place), after.local_position(place));
+                // What was known is known; a restart may reach back farther, never less far.
+                assert!(
+                    now == then || then == Standing::Unknown,
+                    "{place:?}: {then:?}, after the restart {now:?}"
+                );
+            }
+        }
+        self.relay = Some(relay);
+        self.client_connects();
+    }
+
+    fn client_connects(&mut self) {
+        let version = self.relay().current();
+        let standing = self
+            .client
+            .place
+            .map(|place| version.local_position(&place));
+        match standing {
+            Some(Standing::From(position)) => {
+                self.client.feed = Some(self.relay().feed(position));
+            }
+            Some(Standing::Behind) => self.client.feed = None,
+            None | Some(Standing::Unknown) => {
+                self.client.list = told(&version);
+                self.client.place = version.is_exact().then(|| version.place());
+                self.client.feed = Some(self.relay().feed(version.sequence()));
+            }
+        }
+    }
+
+    fn client_chunk(&mut self, changes_max: usize) {
+        let Some(feed) = &mut self.client.feed else {
+            return self.client_connects();
+        };
+        let chunk = feed.next_chunk(None, changes_max).unwrap();
+        for name in &chunk.lines {
+            let stored = chunk.version.get(name).filter(|stored| !stored.held);
+            match stored {
+                Some(stored) => _ = self.client.list.insert(name.clone(), wire(&stored.entry)),
+                None => _ = self.client.list.remove(name),
+            }
+        }
+        if let Some(place) = chunk.place {
+            let back = self
+                .client
+                .place
+                .filter(|before| before.epoch == place.epoch && before.sequence > place.sequence);
+            self.client.place = Some(back.unwrap_or(place));
+        }
+        let drained = chunk.through == chunk.version.sequence();
+        assert_eq!(chunk.exact, drained && chunk.version.is_exact());
+        // Elsewhere the client may know of a change that the relay is told with a later one.
+        if chunk.exact {
+            let expected = told(&chunk.version);
+            assert_eq!(self.client.list, expected, "a change was skipped");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_relay_is_a_stage_of_its_owner(steps in prop::collection::vec(step(), 1..80)) {
+        let mut world = World::new();
+        for step in &steps {
+            world.perform(step);
+        }
+        world.client_connects();
+        world.reconnect();
+        if world.feed.is_none() {
+            world.compare();
+        }
+        while !world.relay().current().is_exact() || world.relay().current().place() != world.owner.store.current().place() {
+            world.chunk(5, false);
+        }
+        world.client_connects();
+        for _ in 0..200 {
+            world.client_chunk(3);
+        }
+        prop_assert_eq!(&world.client.list, &told(&world.relay().current()));
+        world.compare();
+        let (relay, owner) = (world.relay().current(), world.owner.store.current());
+        prop_assert_eq!((told(&relay), relay.place()), (told(&owner), owner.place()));
+        prop_assert_eq!(relay.sum(), owner.sum());
+    }
+}
+
+fn follow(stepped: &mut Stepped, edits: Vec<Edit>, place: Option<Place>, continues: bool) {
+    let store = stepped.store.clone();
+    let reached = place.map(|place| Following {
+        place,
+        forks: Arc::default(),
+        continues,
+        expected: None,
+    });
+    let asked = store.follow(batch(edits), reached);
+    drive(asked, || _ = stepped.writer.step()).unwrap().unwrap();
+}
+
+fn at(sequence: u64) -> Place {
+    Place {
+        epoch: store::Epoch([9; 16]),
+        sequence: store::Sequence(sequence),
+    }
+}
+
+#[test]
+fn what_changes_nothing_is_told_on() {
+    let mut stepped = open(&SimDisk::new()).unwrap();
+    follow(
+        &mut stepped,
+        vec![activate("user.a", "be1!p")],
+        Some(at(10)),
+        false,
+    );
+    // The owner had it elsewhere and back again, told as one line; and deleted what is not here.
+    follow(
+        &mut stepped,
+        vec![activate("user.a", "be1!p"), delete("user.b")],
+        Some(at(14)),
+        true,
+    );
+    let version = stepped.store.current();
+    let Standing::From(position) = version.local_position(&at(12)) else {
+        panic!("{:?}", version.local_position(&at(12)));
+    };
+    let mut feed = stepped.store.feed(position);
+    let only_be2 = HostFilter::new([b"be2".to_vec()]);
+    let chunk = feed.next_chunk(None, 100).unwrap();
+    assert_eq!(chunk.lines, [name("user.a"), name("user.b")]);
+    let chunk = stepped
+        .store
+        .feed(position)
+        .next_chunk(Some(&only_be2), 100);
+    assert_eq!(chunk.unwrap().lines, [name("user.b")]);
+    assert_eq!(version.local_position(&at(15)), Standing::Behind);
+    assert_eq!(version.local_position(&at(9)), Standing::Unknown);
+    // After a dump nobody can be told what came in between.
+    follow(&mut stepped, Vec::new(), Some(at(20)), false);
+    let version = stepped.store.current();
+    assert_eq!(version.local_position(&at(14)), Standing::Unknown);
+    assert_eq!(
+        version.local_position(&at(20)),
+        Standing::From(version.sequence())
+    );
+}
+
+#[test]
+fn a_place_moves_without_a_change_and_survives() {
+    let disk = SimDisk::new();
+    let mut stepped = open(&disk).unwrap();
+    follow(
+        &mut stepped,
+        vec![activate("user.a", "be1!p")],
+        Some(at(5)),
+        false,
+    );
+    let sequence = stepped.store.current().sequence();
+    let calls = disk.calls();
+    for _ in 0..3 {
+        follow(&mut stepped, Vec::new(), Some(at(7)), true);
+    }
+    assert_eq!(
+        disk.calls(),
+        calls + 2,
+        "said again, it is not written again"
+    );
+    drop(stepped);
+    let version = open(&disk).unwrap().store.current();
+    assert_eq!((version.place(), version.sequence()), (at(7), sequence));
+    assert!(!version.is_exact());
+}
+
+#[test]
+fn a_long_batch_is_seen_as_a_whole() {
+    let disk = SimDisk::new();
+    let config = store::StoreConfig {
+        group_bytes: 200,
+        ..crate::common::small()
+    };
+    let open = |disk: &SimDisk| {
+        let disk = Arc::new(disk.clone());
+        Store::open_stepped(
+            disk,
+            crate::common::dir(),
+            config.clone(),
+            Box::new(crate::common::Plain),
+        )
+        .unwrap()
+    };
+    let mut stepped = open(&disk);
+    follow(&mut stepped, Vec::new(), Some(at(1)), false);
+    let begin = disk.calls();
+    let edits: Vec<Edit> = (0..40)
+        .map(|i| activate(&format!("user.u{i}"), "be1!p"))
+        .collect();
+    for call in begin..begin + 40 {
+        for seed in 0..3 {
+            let copy = disk.copy();
+            let mut stepped = open(&copy);
+            let before = stepped.store.current();
+            copy.cut_power_after(copy.calls() + call - begin);
+            let batch = Batch {
+                origin: origin(),
+                edits: edits.clone(),
+            };
+            let reached = Following {
+                place: at(41),
+                forks: Arc::default(),
+                continues: true,
+                expected: None,
+            };
+            let store = stepped.store.clone();
+            let asked = store.follow(batch, Some(reached));
+            let answer = drive(asked, || _ = stepped.writer.step());
+            let published = stepped.store.current();
+            match answer {
+                Ok(_) => assert_eq!((published.len(), published.place()), (40, at(41))),
+                Err(_) => assert!(Arc::ptr_eq(&published, &before)),
+            }
+            copy.reboot(Tear::Mix, seed);
+            let version = open(&copy).store.current();
+            check_digests(&version);
+            if version.place() == at(41) || answer.is_ok() {
+                assert_eq!((version.len(), version.place()), (40, at(41)));
+            } else {
+                assert_eq!(version.place(), at(1));
+            }
+        }
+    }
+}
+
+#[test]
+fn buckets_grow_and_shrink_with_the_list() {
+    let mut stepped = open(&SimDisk::new()).unwrap();
+    let edits = |range: std::ops::Range<u32>, edit: &dyn Fn(&str) -> Edit| {
+        let names = range.map(|i| format!("user.u{}.f{}", i / 3, i % 3));
+        names.map(|name| edit(&name)).collect::<Vec<_>>()
+    };
+    let mut lens = HashSet::new();
+    for i in 0..60 {
+        let new = edits(i * 50..(i + 1) * 50, &|name| activate(name, "be1!p"));
+        group(&mut stepped, &[batch(new)]).remove(0).unwrap();
+        let version = stepped.store.current();
+        check_digests(&version);
+        lens.insert(version.buckets().len());
+    }
+    assert!(
+        lens.contains(&16) && lens.iter().any(|&len| len >= 128),
+        "{lens:?}"
+    );
+    let before = stepped.store.current();
+    assert_eq!(
+        before.buckets().groups(),
+        store::Buckets::grouped(&before.buckets().folded(1 << 20))
+    );
+    let halved = before.buckets().folded(before.buckets().len() / 2);
+    assert_eq!(
+        store::Buckets::fold(before.buckets().groups(), before.buckets().len() / 32),
+        store::Buckets::grouped(&halved)
+    );
+    for i in 0..60 {
+        let gone = edits(i * 50..(i + 1) * 50, &delete);
+        group(&mut stepped, &[batch(gone)]).remove(0).unwrap();
+        check_digests(&stepped.store.current());
+    }
+    assert_eq!(stepped.store.current().buckets().len(), 16);
+}
