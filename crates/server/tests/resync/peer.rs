@@ -159,7 +159,9 @@ impl Peer {
         let (domain, owner) = name.owner();
         let input = [b"owner", domain, owner].concat();
         let hash = blake3::keyed_hash(&self.key.unwrap().0, &input);
-        u32::from_le_bytes(*hash.as_bytes().first_chunk().unwrap()) % buckets
+        let mut first: [u8; 4] = *hash.as_bytes().first_chunk().unwrap();
+        first.reverse();
+        u32::from_be_bytes(first) % buckets
     }
 
     /// Makes the list that of DIGEST, but for deletions, which wait; how many entries were told.
