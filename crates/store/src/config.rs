@@ -27,6 +27,10 @@ pub struct StoreConfig {
     pub group_bytes: usize,
     /// or when deciding it has taken this long.
     pub group_time: Duration,
+    /// From the begin of one look through all files and the list to that of the next,
+    pub scrub_interval: Duration,
+    /// and how fast it goes; 0: there is none.
+    pub scrub_bytes_per_second: u64,
     /// The time for log records.
     pub clock: fn() -> SystemTime,
 }
@@ -43,6 +47,8 @@ impl Default for StoreConfig {
             queue_batches_max: 1024,
             group_bytes: 1 << 20,
             group_time: Duration::from_millis(2),
+            scrub_interval: Duration::from_hours(24),
+            scrub_bytes_per_second: 2 << 20,
             clock: SystemTime::now,
         }
     }

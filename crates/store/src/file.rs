@@ -5,6 +5,8 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
+use rustix::fs::{Advice, fadvise};
+
 /// How a file is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Open {
@@ -66,6 +68,8 @@ pub trait File: Send {
     fn set_len(&mut self, len: u64) -> io::Result<()>;
     /// Makes content and length durable (fdatasync).
     fn sync(&mut self) -> io::Result<()>;
+    /// What is read next is to come from the disk, not from a cache, where that can be had.
+    fn forget(&self) {}
 }
 
 /// The file system of this machine.
@@ -161,6 +165,11 @@ impl File for OsFile {
 
     fn sync(&mut self) -> io::Result<()> {
         self.0.sync_data()
+    }
+
+    fn forget(&self) {
+        // Advice only: a file system that has none to give is as good.
+        fadvise(&self.0, 0, None, Advice::DontNeed).ok();
     }
 }
 

@@ -29,6 +29,7 @@ pub mod marker;
 mod place;
 mod recover;
 mod rules;
+mod scrub;
 #[cfg(feature = "sim")]
 pub mod sim;
 mod snapshot;
@@ -51,6 +52,7 @@ pub use log::Origin;
 pub use place::{Followed, Following, Mismatch, OwnerHistory, Place, Reached, Standing};
 pub use recover::{Finding, OpenReport};
 pub use rules::{Answer, Batch, Committed, Decision, Rules};
+pub use scrub::{ScrubFinding, ScrubReport, Scrubbed, Scrubber};
 pub use snapshot::Snapshotter;
 pub use store::{Health, Stepped, Store};
 pub use sum::Sum;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
@@ -17,6 +17,7 @@ use crate::feed::{Feed, Feeds};
 use crate::file::FileSystem;
 use crate::recover::{self, Backlog, Finding, OpenReport, Recovered};
 use crate::rules::{Answer, Batch, Rules};
+use crate::scrub::{self, ScrubReport, Scrubber};
 use crate::snapshot::Snapshotter;
 use crate::writer::{Alone, Command, Job, Parts, Writer};
 use crate::{Followed, Following, History, Mismatch, Origin, Sequence, StoreConfig, Version};
@@ -52,6 +53,7 @@ pub(crate) struct Shared {
     /// Length of the last snapshot.
     pub(crate) snapshot_len: AtomicU64,
     pub(crate) backlog: Progress,
+    pub(crate) scrub: Mutex<ScrubReport>,
 }
 
 /// How far the history from before the start has been read.
@@ -89,6 +91,7 @@ impl Shared {
     ) -> Self {
         Self {
             backlog: Progress::new(!backlog),
+            scrub: Mutex::default(),
             watch,
             ended: watch::Sender::new(false),
             current: ArcSwap::from_pointee(version),
@@ -164,6 +167,8 @@ pub struct Stepped {
     pub writer: Writer,
     /// Writes snapshots.
     pub snapshotter: Snapshotter,
+    /// Looks for what has gone bad.
+    pub scrubber: Scrubber,
     /// What was found at the start.
     pub report: OpenReport,
     backlog: Option<Backlog>,
@@ -196,6 +201,7 @@ impl Store {
             store,
             writer,
             snapshotter,
+            scrubber,
             report,
             backlog,
         } = parts;
@@ -215,7 +221,15 @@ impl Store {
             thread.spawn(move || read_history(&backlog, &shared, &queue))
         });
         let history = history.transpose().map_err(io)?;
-        let helpers = [Some(snapshots), history];
+        let (scrub, stop_scrub) = sync_channel(0);
+        let scrubs = thread::Builder::new().name("store-scrub".into());
+        let scrubs = scrubs
+            .spawn(move || scrubber.run(&stop_scrub))
+            .map_err(io)?;
+        let helpers = Helpers {
+            threads: [Some(snapshots), history, Some(scrubs)],
+            scrub,
+        };
         let thread = thread::Builder::new().name("store-writer".into());
         let shared = Arc::clone(&store.shared);
         thread
@@ -255,6 +269,11 @@ impl Store {
     pub fn history_findings(&self) -> Vec<Finding> {
         let findings = self.shared.backlog.findings.lock();
         findings.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What looking through everything again has come to so far.
+    pub fn scrub_report(&self) -> ScrubReport {
+        scrub::lock(&self.shared.scrub).clone()
     }
 
     /// Whether the log can be written.
@@ -430,11 +449,12 @@ fn prepare(
     let (wake, wakes) = sync_channel(1);
     let snapshotter = Snapshotter::new(
         Arc::clone(&shared),
-        fs,
+        Arc::clone(&fs),
         PathBuf::from(dir),
         config.clone(),
         snapshots,
     );
+    let scrubber = Scrubber::new(Arc::clone(&shared), fs, dir, config.clone());
     let writer = Writer::new(Parts {
         shared: Arc::clone(&shared),
         queue,
@@ -457,6 +477,7 @@ fn prepare(
         store,
         writer,
         snapshotter,
+        scrubber,
         report,
         backlog,
     };
@@ -478,14 +499,23 @@ fn read_history(backlog: &Backlog, shared: &Shared, queue: &mpsc::WeakSender<Com
     drop(queue.blocking_send(Command::History(older)));
 }
 
+/// The threads that end with the writer.
+struct Helpers {
+    threads: [Option<thread::JoinHandle<()>>; 3],
+    /// Dropped, it ends the scrubber.
+    scrub: SyncSender<()>,
+}
+
 /// The writer's thread. A writer that fails in a way nobody foresaw must not leave a process behind
 /// that looks alive: its panic ends the process.
-fn run(mut writer: Writer, helpers: [Option<thread::JoinHandle<()>>; 2], shared: &Shared) {
+fn run(mut writer: Writer, helpers: Helpers, shared: &Shared) {
     let guard = AbortOnPanic;
     writer.run();
     shared.backlog.given_up.store(true, Ordering::Relaxed);
     let lock = writer.into_lock();
-    for helper in helpers.into_iter().flatten() {
+    let Helpers { threads, scrub } = helpers;
+    drop(scrub);
+    for helper in threads.into_iter().flatten() {
         let name = helper.thread().name().unwrap_or_default().to_owned();
         if helper.join().is_err() {
             error!(name, "a thread of the store has panicked");

@@ -98,6 +98,12 @@ pub(crate) fn announced_len(octets: &[u8]) -> Option<usize> {
     (magic == MAGIC && body <= GROUP_BYTES_MAX).then_some(HEADER_LEN + body + CRC_LEN)
 }
 
+/// Whether these octets end in the checksum of what is before it.
+pub(crate) fn is_intact(octets: &[u8]) -> bool {
+    let checked = octets.split_last_chunk::<CRC_LEN>();
+    checked.is_some_and(|(content, crc)| crc32fast::hash(content) == u32::from_be_bytes(*crc))
+}
+
 /// Decodes the group that these octets begin with; `None`: there is no whole, undamaged one.
 /// Returns also its length.
 pub(crate) fn decode(octets: &[u8], interner: &mut impl Intern) -> Option<(Group, usize)> {

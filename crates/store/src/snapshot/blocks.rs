@@ -23,7 +23,7 @@ pub(super) struct Block {
 }
 
 /// The blocks of a file, in order, up to the end block.
-pub(super) struct Blocks<'a> {
+pub(crate) struct Blocks<'a> {
     file: &'a dyn File,
     offset: u64,
     number: u32,
@@ -37,6 +37,31 @@ impl<'a> Blocks<'a> {
             offset: u64::try_from(header_len).unwrap_or(u64::MAX),
             number: 0,
         }
+    }
+
+    /// Those from a block on that begins at an offset.
+    pub(crate) fn from(file: &'a dyn File, offset: u64, number: u32) -> Self {
+        Self {
+            file,
+            offset,
+            number,
+        }
+    }
+
+    /// Where the next block begins,
+    pub(crate) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// and its number.
+    pub(crate) fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// Makes sure that the next block is whole; whether there is one before the end.
+    pub(crate) fn check_next(&mut self) -> Result<bool, BadSnapshot> {
+        let block = self.next()?;
+        block.map_or(Ok(false), |block| block.check().map(|()| true))
     }
 
     /// `None`: the end block stands here, is whole, and nothing follows it.

@@ -1,6 +1,6 @@
 //! Snapshots: what shortens the next start.
 
-mod blocks;
+pub(crate) mod blocks;
 pub(crate) mod format;
 mod parallel;
 pub(crate) mod read;

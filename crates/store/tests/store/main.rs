@@ -8,4 +8,6 @@ mod damage;
 mod follow;
 mod marker;
 mod model;
+mod scrub;
 mod simple;
+mod token;

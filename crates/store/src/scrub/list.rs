@@ -1,0 +1,72 @@
+//! The list in memory, some entries at a time.
+
+use std::sync::Arc;
+
+use proto::MailboxName;
+
+use crate::digest::Digester;
+use crate::digests::{Part, Tally};
+use crate::scrub::ScrubFinding;
+use crate::scrub::files::Progress;
+use crate::{Stored, Version};
+
+/// Entries looked at in a step.
+const STEP_ENTRIES: usize = 1024;
+
+/// Memory of an entry, about, in octets.
+const ENTRY_BYTES: u64 = 256;
+
+/// A version whose digests are computed anew. It is held meanwhile.
+pub(super) struct List {
+    version: Arc<Version>,
+    digester: Digester,
+    tally: Option<Tally>,
+    last: Option<MailboxName>,
+}
+
+impl List {
+    pub(super) fn new(version: Arc<Version>) -> Self {
+        let entries = u64::try_from(version.len()).unwrap_or(u64::MAX);
+        Self {
+            digester: Digester::new(&version.lineage),
+            tally: Some(Tally::new(entries)),
+            last: None,
+            version,
+        }
+    }
+
+    pub(super) fn step(&mut self) -> Progress {
+        let page = self.version.after(self.last.as_ref()).take(STEP_ENTRIES);
+        let page: Vec<(&MailboxName, &Stored)> = page.collect();
+        let mut part = Part::default();
+        for (mailbox, stored) in &page {
+            part.add(&mut self.digester, mailbox, stored);
+        }
+        let octets = ENTRY_BYTES * u64::try_from(page.len()).unwrap_or_default();
+        let last = page.last().map(|(mailbox, _)| (*mailbox).clone());
+        let Some(tally) = &mut self.tally else {
+            return Progress::End;
+        };
+        tally.take(part);
+        if last.is_some() {
+            self.last = last;
+            return Progress::More(octets);
+        }
+        self.finish()
+    }
+
+    fn finish(&mut self) -> Progress {
+        let found = self.tally.take().map(Tally::finish);
+        let version = &self.version;
+        match found {
+            Some((digests, held)) if digests != version.digests || held != version.held => {
+                Progress::Bad(ScrubFinding::List {
+                    sequence: version.sequence,
+                    expected: version.sum(),
+                    found: digests.sum,
+                })
+            }
+            _ => Progress::End,
+        }
+    }
+}
