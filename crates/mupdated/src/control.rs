@@ -34,6 +34,11 @@ pub enum Request {
     EndRecovery,
     /// A slave: what is held may be deleted.
     ConfirmDeletes,
+    /// A slave: compare the list with the master's anew.
+    Resync {
+        /// Take the whole list instead of comparing digests.
+        full: bool,
+    },
 }
 
 /// What the server says.
@@ -46,6 +51,8 @@ pub enum Reply {
     RecoveryEnded(bool),
     /// Answer to [`Request::ConfirmDeletes`]: how many entries were deleted.
     DeletesConfirmed(usize),
+    /// Answer to [`Request::Resync`]: how it went; `None`: it is still under way.
+    Resynced(Option<Resync>),
     /// The request failed.
     Failed(String),
 }
@@ -102,6 +109,37 @@ pub struct Upstream {
     pub complete: bool,
     /// Entries that wait for an operator to be deleted.
     pub held: usize,
+    /// The place in the master's history that the list has come to; `None`: the master tells none.
+    pub place: Option<Place>,
+    /// How the last link became live.
+    pub resync: Option<Resync>,
+    /// Points of the master's history at which the list was verified.
+    pub points: u64,
+    /// Points at which the list was not what it should have been.
+    pub mismatches: u64,
+}
+
+/// A place in a history.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Place {
+    /// The history.
+    pub epoch: String,
+    /// Number of a change in it.
+    pub sequence: u64,
+}
+
+/// How a link became live.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Resync {
+    /// `log`: the changes since; `digest`: what differed; `full`: everything; `dump`: everything, from a
+    /// master that does not know RESYNC.
+    pub way: String,
+    /// Octets read and written for it.
+    pub octets: u64,
+    /// Changes of the list.
+    pub changes: usize,
+    /// From the request until the list was the master's, in milliseconds.
+    pub elapsed_ms: u64,
 }
 
 /// A mailbox that two servers have claimed.

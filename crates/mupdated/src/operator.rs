@@ -1,16 +1,22 @@
 //! What operators may ask of a running node.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use master::Recovery;
 use server::{SessionState, SessionStatus, Sessions, StreamMode};
-use slave::{Phase, Slave};
+use slave::{Phase, Resynced, Slave, Way};
 use store::marker::Keeper;
 use store::{Health, Origin, Sequence, Store, Version};
 use tracing::{info, warn};
 
-use crate::control::{Conflict, Operator, Reply, Request, Session, Status, Upstream};
+use crate::control::{
+    Conflict, Operator, Place, Reply, Request, Resync, Session, Status, Upstream,
+};
 use crate::node::Export;
+
+/// How long a resync is waited for; the control socket waits a little longer.
+const RESYNC_WAIT: Duration = Duration::from_secs(20);
 
 /// Answers the control socket of a master.
 pub(crate) struct MasterOperator {
@@ -27,6 +33,7 @@ impl Operator for MasterOperator {
             Request::Status => Reply::Status(Box::new(self.status())),
             Request::EndRecovery => self.end_recovery().await,
             Request::ConfirmDeletes => Reply::Failed("a master holds nothing back".to_owned()),
+            Request::Resync { .. } => Reply::Failed("a master follows nobody".to_owned()),
         }
     }
 }
@@ -98,6 +105,10 @@ impl Operator for SlaveOperator {
                 Ok(count) => Reply::DeletesConfirmed(count),
                 Err(cause) => Reply::Failed(cause.to_string()),
             },
+            Request::Resync { full } => match self.follower.resync(full, RESYNC_WAIT).await {
+                Ok(resynced) => Reply::Resynced(resynced.map(resync)),
+                Err(cause) => Reply::Failed(cause.to_string()),
+            },
         }
     }
 }
@@ -117,11 +128,37 @@ impl SlaveOperator {
             trouble: link.trouble,
             complete: link.complete,
             held: link.held,
+            place: link.place.map(place),
+            resync: link.resync.map(resync),
+            points: link.points,
+            mismatches: link.mismatches,
         };
         Status {
             upstream: Some(upstream),
             ..common_status("slave", &self.store, &self.sessions, self.export.as_ref())
         }
+    }
+}
+
+fn place(place: store::Place) -> Place {
+    Place {
+        epoch: place.epoch.to_string(),
+        sequence: place.sequence.0,
+    }
+}
+
+fn resync(resynced: Resynced) -> Resync {
+    let way = match resynced.way {
+        Way::Log => "log",
+        Way::Digest => "digest",
+        Way::Full => "full",
+        Way::Dump => "dump",
+    };
+    Resync {
+        way: way.to_owned(),
+        octets: resynced.octets,
+        changes: resynced.changes,
+        elapsed_ms: resynced.elapsed_ms,
     }
 }
 

@@ -34,6 +34,8 @@ pub struct SlaveConfig {
     pub retry_delay: Duration,
     /// `client_timeout`: bound of each step from TCP to log-in.
     pub connect_timeout: Duration,
+    /// `mupdate_resync`: use RESYNC where the master offers it.
+    pub resync: bool,
     /// How long a master may be silent in a dump beyond `retry_delay`; Cyrus reads its whole list
     /// before it sends any of it.
     pub dump_silence_max: Duration,
@@ -53,6 +55,7 @@ impl SlaveConfig {
             data_dir,
             retry_delay: Duration::from_secs(20),
             connect_timeout: Duration::from_secs(10),
+            resync: true,
             dump_silence_max: Duration::from_mins(1),
             exported: None,
             chance: rand::random,

@@ -1,6 +1,7 @@
 //! From the master's name to a connection that has logged in.
 
 use std::io;
+use std::net::SocketAddr;
 
 use client::{Client, Error, Options, Timeouts, Tls};
 use tokio::net::{TcpStream, lookup_host};
@@ -13,8 +14,12 @@ use crate::SlaveConfig;
 /// Addresses of one name that are tried.
 const ADDRESSES_MAX: usize = 16;
 
-/// Connects to the first address that serves, and logs in. Returns the address, too.
-pub(crate) async fn connect(config: &SlaveConfig) -> Result<(Client, String), Error> {
+/// Connects to the first address that serves, and logs in; to the one to `avoid` only if no other
+/// does. Returns the address, too.
+pub(crate) async fn connect(
+    config: &SlaveConfig,
+    avoid: Option<SocketAddr>,
+) -> Result<(Client, SocketAddr), Error> {
     let upstream = &config.upstream;
     let wait = config.connect_timeout;
     let failed = |source| Error::Connect {
@@ -26,7 +31,9 @@ pub(crate) async fn connect(config: &SlaveConfig) -> Result<(Client, String), Er
         waiting_for: "the master's addresses",
     })?;
     let mut last = failed(io::ErrorKind::AddrNotAvailable.into());
-    for address in addresses.map_err(failed)?.take(ADDRESSES_MAX) {
+    let mut addresses: Vec<_> = addresses.map_err(failed)?.take(ADDRESSES_MAX).collect();
+    addresses.sort_by_key(|&address| Some(address) == avoid);
+    for address in addresses {
         let connected = match timeout(wait, TcpStream::connect(address)).await {
             Err(_) => Err(failed(io::ErrorKind::TimedOut.into())),
             Ok(Err(source)) => Err(failed(source)),
@@ -35,7 +42,7 @@ pub(crate) async fn connect(config: &SlaveConfig) -> Result<(Client, String), Er
             }
         };
         match connected {
-            Ok(client) => return Ok((client, address.to_string())),
+            Ok(client) => return Ok((client, address)),
             Err(cause) => {
                 debug!(%address, ?cause, "no link by this address");
                 last = cause;

@@ -9,47 +9,24 @@
 //! What a dump says is carried out as it comes; what it lacks is looked at only when its OK *and* the
 //! answer to a NOOP behind it are there. A streamed line counts at once, DELETE too.
 
-use std::collections::VecDeque;
-use std::sync::Arc;
+use std::time::Duration;
 
 use client::{Barrier, Update, Updates};
 use futures_util::FutureExt;
 use proto::{Entry, MailboxName};
-use store::{Origin, Store};
-use thiserror::Error;
-use tokio::sync::Mutex;
-use tokio::time::{Instant, sleep_until};
-use tokio_util::sync::CancellationToken;
+use store::Origin;
+use tokio::time::Instant;
 use tracing::{info, warn};
 
-use crate::SlaveConfig;
 use crate::census::Census;
-use crate::link::Link;
-use crate::pulse::{Due, Ear, Pulse};
-use crate::replica::{ApplyError, Outcome, Replica};
+use crate::link::{Resynced, Way};
+use crate::pace::{Event, Ground, LinkEnd, Pace};
+use crate::replica::Outcome;
+use crate::resyncing::octets;
 use crate::wishes::Wishes;
 
 /// Events looked at before what they say is carried out.
 const EVENTS_AT_ONCE: usize = 16_384;
-
-/// Why a link ended.
-#[derive(Debug, Error)]
-pub(crate) enum LinkEnd {
-    #[error(transparent)]
-    Client(#[from] client::Error),
-    #[error("master is silent")]
-    Silent,
-    #[error(transparent)]
-    Apply(#[from] ApplyError),
-    #[error("slave stops")]
-    Stopped,
-}
-
-enum Event {
-    Update(Update),
-    Demand,
-    Timer,
-}
 
 /// What of the dump is still to come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,15 +39,6 @@ enum Stage {
     Live,
 }
 
-/// What a link needs of the slave that it belongs to.
-pub(crate) struct Ground<'a> {
-    pub(crate) config: &'a SlaveConfig,
-    pub(crate) store: &'a Store,
-    pub(crate) replica: &'a Mutex<Replica>,
-    pub(crate) link: &'a Link,
-    pub(crate) stop: &'a CancellationToken,
-}
-
 pub(crate) struct Following<'a> {
     ground: Ground<'a>,
     updates: Updates,
@@ -81,11 +49,10 @@ pub(crate) struct Following<'a> {
     census: Census,
     /// No name is held, so a line that says what is already so may be passed over.
     none_held: bool,
-    /// NOOPs without an answer, with their numbers.
-    outstanding: VecDeque<(Barrier, u64)>,
-    ear: Arc<Ear>,
-    pulse: Pulse,
+    pace: Pace<'a>,
     unusable: usize,
+    changes: usize,
+    began: Instant,
     live_since: Option<Instant>,
 }
 
@@ -96,9 +63,8 @@ impl<'a> Following<'a> {
         updates: Updates,
         origin: Origin,
     ) -> Result<Self, LinkEnd> {
-        let delay = ground.config.delay();
-        let patience = delay.max(ground.config.dump_silence_max);
-        let replica = ground.replica.lock().await;
+        let mut replica = ground.replica.lock().await;
+        replica.leave_history().await?;
         let (census, none_held) = (replica.census().await?, replica.held() == 0);
         drop(replica);
         Ok(Self {
@@ -109,17 +75,17 @@ impl<'a> Following<'a> {
             wishes: Wishes::default(),
             census,
             none_held,
-            outstanding: VecDeque::new(),
-            ear: Arc::default(),
-            pulse: Pulse::new(delay, patience, Instant::now()),
+            pace: Pace::new(ground),
             unusable: 0,
+            changes: 0,
+            began: Instant::now(),
             live_since: None,
         })
     }
 
-    /// Since when the list has been the master's.
-    pub(crate) fn live_since(&self) -> Option<Instant> {
-        self.live_since
+    /// For how long the list has been the master's.
+    pub(crate) fn lived(&self) -> Option<Duration> {
+        self.live_since.map(|since| since.elapsed())
     }
 
     /// Follows until the link ends.
@@ -132,41 +98,18 @@ impl<'a> Following<'a> {
     }
 
     async fn step(&mut self) -> Result<(), LinkEnd> {
-        let idle = self.outstanding.is_empty();
-        if self.stage == Stage::Live && idle && self.ground.link.is_wanted() {
+        if self.stage == Stage::Live && self.pace.is_asked() {
             self.send_noop()?;
         }
-        match self.event().await? {
-            Event::Update(update) => self.updates(update).await,
-            Event::Demand => Ok(()),
-            Event::Timer => self.timer(),
-        }
-    }
-
-    async fn event(&mut self) -> Result<Event, LinkEnd> {
-        let deadline = self.pulse.deadline();
-        tokio::select! {
-            biased;
-            () = self.ground.stop.cancelled() => Err(LinkEnd::Stopped),
-            update = self.ear.listen(&mut self.pulse, self.updates.next()) => Ok(Event::Update(update?)),
-            () = self.ground.link.demanded() => Ok(Event::Demand),
-            () = sleep_until(deadline) => Ok(Event::Timer),
-        }
-    }
-
-    fn timer(&mut self) -> Result<(), LinkEnd> {
-        match self.pulse.due(Instant::now()) {
-            Due::Ping if self.outstanding.is_empty() => self.send_noop().map(|_| ()),
-            Due::Ping | Due::Nothing => Ok(()),
-            Due::Death => Err(LinkEnd::Silent),
+        match self.pace.event(self.updates.next()).await? {
+            Event::Heard(update) => self.updates(update).await,
+            Event::Timer if self.pace.is_silent()? => self.send_noop().map(|_| ()),
+            Event::Timer | Event::Demand => Ok(()),
         }
     }
 
     fn send_noop(&mut self) -> Result<u64, LinkEnd> {
-        let number = self.ground.link.next_number();
-        self.outstanding
-            .push_back((self.updates.barrier()?, number));
-        Ok(number)
+        Ok(self.pace.sent(self.updates.barrier()?))
     }
 
     /// Takes in an event and those that have come with it, and carries them out together.
@@ -185,7 +128,7 @@ impl<'a> Following<'a> {
             }
             next = self.updates.next().now_or_never();
         };
-        self.pulse.heard(Instant::now());
+        self.pace.heard();
         // What came before the link ended has been said all the same.
         self.flush().await?;
         Ok(ended?)
@@ -222,10 +165,7 @@ impl<'a> Following<'a> {
     }
 
     async fn reached(&mut self, barrier: Barrier) -> Result<(), LinkEnd> {
-        let number = match self.outstanding.pop_front() {
-            Some((sent, number)) if sent == barrier => number,
-            _ => return Err(client::Error::Unexpected { command: "NOOP" }.into()),
-        };
+        let number = self.pace.answered(barrier)?;
         match self.stage {
             Stage::Dump => {}
             Stage::Proof(proof) if number < proof => {}
@@ -262,8 +202,15 @@ impl<'a> Following<'a> {
         );
         self.stage = Stage::Live;
         self.live_since = Some(Instant::now());
-        self.pulse.set_patience(self.ground.config.delay());
+        self.pace.live();
         self.ground.link.set_held(held);
+        let elapsed_ms = self.began.elapsed().as_millis();
+        self.ground.link.set_last(Resynced {
+            way: Way::Dump,
+            octets: octets(self.updates.octets()),
+            changes: self.changes + deleted,
+            elapsed_ms: elapsed_ms.try_into().unwrap_or(u64::MAX),
+        });
         self.ground.link.live(number, version.sequence());
         Ok(())
     }
@@ -274,7 +221,7 @@ impl<'a> Following<'a> {
             return Ok(());
         }
         let mut replica = self.ground.replica.lock().await;
-        replica.apply(wishes, &self.origin).await?;
+        self.changes += replica.apply(wishes, &self.origin).await?;
         self.ground.link.set_held(replica.held());
         Ok(())
     }

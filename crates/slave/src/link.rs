@@ -3,6 +3,7 @@
 //! Asking is by **tickets**: NOOPs to the master are numbered, and whoever asks waits for the next one
 //! that is sent. So any number of askers share one NOOP, and at most one is on its way for them.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -25,6 +26,41 @@ pub enum Phase {
     Dumping,
     /// The list is the master's, and changes follow.
     Live,
+}
+
+/// How a link came to be live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// RESYNC: the changes since the last link.
+    Log,
+    /// RESYNC: what differed, found by digests.
+    Digest,
+    /// RESYNC: the whole list.
+    Full,
+    /// UPDATE: the whole list.
+    Dump,
+}
+
+/// A link that has become live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Resynced {
+    /// How.
+    pub way: Way,
+    /// Octets read and written for it, as far as they are known.
+    pub octets: u64,
+    /// Changes of our list.
+    pub changes: usize,
+    /// From the request until the list was the master's (for RESYNC: verified), in milliseconds.
+    pub elapsed_ms: u64,
+}
+
+/// What an operator, or a list that is not what it should be, asks of the next link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Thoroughly {
+    /// Compare by digests, whatever place is known.
+    Compare,
+    /// Take the whole list.
+    Full,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -61,6 +97,12 @@ pub(crate) struct Link {
     tickets: Mutex<Tickets>,
     demand: Notify,
     trouble: Mutex<Option<String>>,
+    /// What an operator wishes for.
+    wish: Mutex<Option<Thoroughly>>,
+    wished: Notify,
+    last: Mutex<Option<Resynced>>,
+    points: AtomicU64,
+    mismatches: AtomicU64,
 }
 
 impl Link {
@@ -79,6 +121,11 @@ impl Link {
             tickets: Mutex::default(),
             demand: Notify::new(),
             trouble: Mutex::default(),
+            wish: Mutex::default(),
+            wished: Notify::new(),
+            last: Mutex::default(),
+            points: AtomicU64::new(0),
+            mismatches: AtomicU64::new(0),
         }
     }
 
@@ -134,6 +181,67 @@ impl Link {
             state.reached = number;
             state.sequence = sequence;
         });
+    }
+
+    /// The list is the master's: a resync is over. What was asked before is still to be asked of the
+    /// master.
+    pub(crate) fn verified(&self, resynced: Resynced) {
+        *lock(&self.trouble) = None;
+        *lock(&self.last) = Some(resynced);
+        self.state.send_modify(|state| {
+            state.phase = Phase::Live;
+            state.complete = true;
+            state.lives += 1;
+        });
+    }
+
+    /// How the last link came to be live.
+    pub(crate) fn last(&self) -> Option<Resynced> {
+        *lock(&self.last)
+    }
+
+    pub(crate) fn set_last(&self, resynced: Resynced) {
+        *lock(&self.last) = Some(resynced);
+    }
+
+    /// The list was as so many more points say.
+    pub(crate) fn count_points(&self, more: u64) {
+        self.points.fetch_add(more, Ordering::Relaxed);
+    }
+
+    /// The list was not as a point says.
+    pub(crate) fn count_mismatch(&self) {
+        self.mismatches.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn points(&self) -> u64 {
+        self.points.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn mismatches(&self) -> u64 {
+        self.mismatches.load(Ordering::Relaxed)
+    }
+
+    /// An operator wishes for another link that is made more thoroughly.
+    pub(crate) fn wish(&self, how: Thoroughly) {
+        *lock(&self.wish) = Some(how);
+        self.wished.notify_one();
+    }
+
+    /// Whether an operator waits for another link to be begun.
+    pub(crate) fn is_wished(&self) -> bool {
+        lock(&self.wish).is_some()
+    }
+
+    /// Waits until an operator wishes for another link; it is then for the caller to make one.
+    pub(crate) async fn wished(&self) -> Thoroughly {
+        loop {
+            let wish = lock(&self.wish).take();
+            if let Some(how) = wish {
+                return how;
+            }
+            self.wished.notified().await;
+        }
     }
 
     /// Number of the NOOP that is sent now.

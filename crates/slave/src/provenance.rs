@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use store::{Epoch, Sequence, Version};
 
 use crate::files::{self, FileError};
-use crate::held::HELD_NAME;
+use crate::held;
 
 const STATE_NAME: &str = "slave.state";
 const HEAD: &str = "mupdate-slave 1";
@@ -57,7 +57,7 @@ pub fn is_slave_store(data_dir: &Path) -> bool {
 /// The store of this data directory is a slave's no longer. To be called when a promotion is on record
 /// elsewhere (new epoch, marker in recovery), not before.
 pub fn forget_slave(data_dir: &Path) -> Result<(), FileError> {
-    files::remove(&data_dir.join(HELD_NAME))?;
+    held::remove(data_dir)?;
     files::remove(&path_in(data_dir))
 }
 

@@ -1,19 +1,19 @@
 //! The slave's list: the only place that changes the store.
 
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use proto::{Edit, EditKind, Entry, MailboxName};
-use store::{Batch, EditError, Origin, Store, Version, looks_like_loss};
+use store::{Batch, EditError, Following, Mismatch, Origin, Store, Version, looks_like_loss};
 use thiserror::Error;
 use tokio::task::spawn_blocking;
 use tracing::{error, info, warn};
 
+use crate::StartError;
 use crate::census::Census;
-use crate::files::FileError;
-use crate::held::{Held, Saving};
+use crate::held;
 use crate::provenance::Provenance;
+use crate::resync::Part;
 use crate::wishes::Wish;
 
 /// Deletions handed to the writer at once.
@@ -40,7 +40,6 @@ pub(crate) struct Replica {
     store: Store,
     data_dir: PathBuf,
     upstream: String,
-    held: Held,
     /// What the state file says; `None`: it could not be written.
     provenance: Option<Provenance>,
 }
@@ -54,18 +53,32 @@ pub(crate) enum Outcome {
     Held { names: usize },
 }
 
+/// What became of a part of a stream after RESYNC.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Carried {
+    /// Changes of the list, deletions among them.
+    pub(crate) changes: usize,
+    /// So many of its deletions were not asked for by lines of the stream.
+    pub(crate) deleted: usize,
+    /// So many deletions were not believed.
+    pub(crate) held: usize,
+    /// The list does not add up to what the point says, and its deletions have not been carried out.
+    pub(crate) mismatch: Option<Mismatch>,
+}
+
 impl Replica {
-    /// Reads what is remembered of the store, and puts on record that it is a slave's. Blocks.
-    pub(crate) fn open(data_dir: &Path, store: Store, upstream: &str) -> Result<Self, FileError> {
+    /// Reads what is remembered of the store, and puts on record that it is a slave's.
+    pub(crate) async fn open(
+        data_dir: &Path,
+        store: Store,
+        upstream: &str,
+    ) -> Result<Self, StartError> {
         let version = store.current();
-        let held = Held::read(data_dir, &version).unwrap_or_else(|cause| {
-            warn!(%cause, "names that were held are forgotten; the next dump finds them again");
-            Held::none(data_dir)
-        });
-        let before = Provenance::read(data_dir).unwrap_or_else(|cause| {
-            warn!(%cause, "the list counts as incomplete until the master's next dump");
-            None
-        });
+        let remembered = {
+            let (data_dir, version) = (data_dir.to_owned(), Arc::clone(&version));
+            spawn_blocking(move || remembered(&data_dir, &version))
+        };
+        let (before, held) = remembered.await.map_err(|_| StartError::Runtime)?;
         if let Some(other) = before.as_ref().filter(|before| before.upstream != upstream) {
             warn!(
                 before = other.upstream,
@@ -76,21 +89,23 @@ impl Replica {
         let complete = before
             .as_ref()
             .is_some_and(|before| before.vouches_for(&version));
-        let provenance = Provenance {
-            upstream: upstream.to_owned(),
-            epoch: version.epoch(),
-            complete,
-        };
-        if before.as_ref() != Some(&provenance) {
-            provenance.write(data_dir)?;
+        if before.is_none() {
+            begin_own_history(&store, &version).await?;
         }
-        Ok(Self {
+        let mut replica = Self {
             store,
             data_dir: data_dir.to_owned(),
             upstream: upstream.to_owned(),
-            held,
-            provenance: Some(provenance),
-        })
+            provenance: before,
+        };
+        replica.remember(complete).await?;
+        if let Some(held) = held {
+            replica.store.hold(operator("slave.held"), &held).await?;
+            let data_dir = data_dir.to_owned();
+            let removing = spawn_blocking(move || held::remove(&data_dir));
+            removing.await.map_err(|_| StartError::Runtime)??;
+        }
+        Ok(replica)
     }
 
     pub(crate) fn is_complete(&self) -> bool {
@@ -100,7 +115,7 @@ impl Replica {
     }
 
     pub(crate) fn held(&self) -> usize {
-        self.held.len()
+        self.store.current().held()
     }
 
     /// What a dump is to be checked off against.
@@ -110,23 +125,96 @@ impl Replica {
         listing.await.map_err(|_| ApplyError::Storage)
     }
 
-    /// Carries out what the master has said. Entries that are already as said are left alone.
+    /// Carries out what a master has said that does not tell its history. Entries that are already as
+    /// said are left alone. Returns the number of changes.
     pub(crate) async fn apply(
         &mut self,
         wishes: Vec<Wish>,
         origin: &Origin,
-    ) -> Result<(), ApplyError> {
+    ) -> Result<usize, ApplyError> {
         let version = self.store.current();
-        let edits = wishes.into_iter().filter_map(|(mailbox, entry)| {
-            // A held name that is spoken of must be changed even where it stays the same: this is
-            // how it is known, after a restart, that it is no longer held.
-            let was_held = self.held.end(&mailbox);
-            let known = version.get(&mailbox).map(|stored| &stored.entry);
-            let differs = was_held || known != entry.as_ref();
-            differs.then(|| edit(mailbox, entry))
-        });
-        let edits: Vec<Edit> = edits.collect();
-        self.carry_out(edits, origin).await
+        let wishes = wishes.into_iter().filter(|wish| !is_so(&version, wish));
+        let edits: Vec<Edit> = wishes
+            .map(|(mailbox, entry)| edit(mailbox, entry))
+            .collect();
+        let changes = edits.len();
+        self.carry_out(edits, origin).await?;
+        Ok(changes)
+    }
+
+    /// Carries out a part of what a master has said that tells its history. `deleted_before` counts
+    /// what parts since the last point have deleted.
+    pub(crate) async fn follow(
+        &mut self,
+        part: Part,
+        origin: &Origin,
+        deleted_before: usize,
+    ) -> Result<Carried, ApplyError> {
+        let version = self.store.current();
+        let mut carried = Carried::default();
+        let mut listed = version.sum().count;
+        let mut edits = Vec::with_capacity(part.wishes.len() + part.deletions.len());
+        for wish in part.wishes {
+            if !(part.is_listing && is_so(&version, &wish)) {
+                let (mailbox, entry) = wish;
+                listed += u64::from(entry.is_some() && version.get(&mailbox).is_none());
+                edits.push(edit(mailbox, entry));
+            }
+        }
+        let of_lines = edits.len();
+        let counts = |name: &&MailboxName| version.get(name).is_none_or(|stored| !stored.held);
+        let missing = part.deletions.iter().filter(counts).count() + deleted_before;
+        let listed = usize::try_from(listed).unwrap_or(usize::MAX) + deleted_before;
+        if looks_like_loss(listed, missing) {
+            carried.held = part.deletions.len();
+            self.alarm_of_loss(listed, missing);
+            self.carry_out_lines(std::mem::take(&mut edits), origin)
+                .await?;
+            let names: Vec<MailboxName> = part.deletions.into_iter().collect();
+            self.store.hold(origin.clone(), &names).await?;
+        } else {
+            carried.deleted = part.deletions.len();
+            edits.extend(part.deletions.into_iter().map(|name| edit(name, None)));
+        }
+        carried.changes = of_lines + carried.deleted;
+        let is_checked = part
+            .reached
+            .as_ref()
+            .is_some_and(|reached| reached.expected.is_some());
+        // A place alone, behind lines that changed nothing, can wait for the next.
+        if edits.is_empty() && !is_checked {
+            return Ok(carried);
+        }
+        let lines = is_checked.then(|| edits.iter().take(of_lines).cloned().collect());
+        if let Err(mismatch) = self
+            .store
+            .follow(batch(origin, edits), part.reached)
+            .await?
+        {
+            // Nothing of it was done. What the lines said is so all the same.
+            self.carry_out_lines(lines.unwrap_or_default(), origin)
+                .await?;
+            carried.mismatch = Some(mismatch);
+            carried.changes = of_lines;
+            carried.deleted = 0;
+        }
+        Ok(carried)
+    }
+
+    /// Digests are the master's from here on.
+    pub(crate) async fn adopt(&mut self, key: [u8; 32]) -> Result<(), ApplyError> {
+        if *self.store.current().lineage().key() != key {
+            self.store.adopt(key).await?;
+        }
+        Ok(())
+    }
+
+    /// The master does not tell its history, or another one than was followed before.
+    pub(crate) async fn leave_history(&mut self) -> Result<(), ApplyError> {
+        if follows(&self.store.current()) {
+            self.store.unfollow(operator("another master")).await?;
+        }
+        Ok(())
     }
 
     /// Ends a dump whose end is proven: deletes the names that it lacked, or holds them.
@@ -136,27 +224,18 @@ impl Replica {
         origin: &Origin,
     ) -> Result<Outcome, ApplyError> {
         let version = self.store.current();
-        let listed = version.len();
+        let listed = usize::try_from(version.count()).unwrap_or(usize::MAX);
         // Some may be gone since the dump began: an operator has confirmed what was held before.
         let counting = spawn_blocking(move || missing(census, &version));
         let missing = counting.await.map_err(|_| ApplyError::Storage)?;
         let outcome = if looks_like_loss(listed, missing.len()) {
             let names = missing.len();
-            error!(
-                entries = listed,
-                missing = names,
-                upstream = self.upstream,
-                "ALARM: the master's list lacks so much of ours that nothing is deleted; if that is right, confirm it with 'mupdatectl confirm-deletes'"
-            );
-            self.hold(missing).await;
+            self.alarm_of_loss(listed, names);
+            self.store.hold(origin.clone(), &missing).await?;
             Outcome::Held { names }
         } else {
             let deleted = missing.len();
-            self.delete(missing.into_iter().collect(), origin).await?;
-            if self.held.len() > 0 {
-                info!(held = self.held.len(), "held names are settled");
-            }
-            self.hold(HashSet::new()).await;
+            self.delete(missing, origin).await?;
             Outcome::Applied { deleted }
         };
         self.remember_complete().await;
@@ -165,50 +244,42 @@ impl Replica {
 
     /// An operator says that the held names are to go. Returns their number.
     pub(crate) async fn confirm_deletes(&mut self) -> Result<usize, ApplyError> {
-        let origin = Origin {
-            identity: "operator".into(),
-            peer: "confirm-deletes".into(),
-        };
-        let all = self.held.len();
-        while self.held.len() > 0 {
-            let names = self.held.some(DELETIONS_AT_ONCE);
-            self.delete(names.clone(), &origin).await?;
-            for name in &names {
-                self.held.end(name);
-            }
-        }
-        self.hold(HashSet::new()).await;
-        info!(names = all, "held names deleted");
-        Ok(all)
+        let names = self.held();
+        self.store.confirm(operator("confirm-deletes")).await?;
+        info!(names, "held names deleted");
+        Ok(names)
     }
 
-    /// A failure to write leaves the names held in this process, and the next start with those of the file
-    /// before.
-    async fn hold(&mut self, names: HashSet<MailboxName>) {
-        let version = self.store.current();
-        let saving: Saving = self.held.set(names, &version);
-        match spawn_blocking(move || saving.run()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(cause)) => error!(%cause, "held names are not on disk"),
-            Err(cause) => error!(%cause, "held names are not on disk"),
+    /// The list has been the master's.
+    pub(crate) async fn remember_complete(&mut self) {
+        if let Err(cause) = self.remember(true).await {
+            warn!(%cause, "the next start will wait for the master");
         }
     }
 
-    async fn remember_complete(&mut self) {
+    async fn remember(&mut self, complete: bool) -> Result<(), StartError> {
         let provenance = Provenance {
             upstream: self.upstream.clone(),
             epoch: self.store.current().epoch(),
-            complete: true,
+            complete,
         };
         if self.provenance.as_ref() == Some(&provenance) {
-            return;
+            return Ok(());
         }
         let (data_dir, writing) = (self.data_dir.clone(), provenance.clone());
-        match spawn_blocking(move || writing.write(&data_dir)).await {
-            Ok(Ok(())) => self.provenance = Some(provenance),
-            Ok(Err(cause)) => warn!(%cause, "the next start will wait for a dump"),
-            Err(cause) => warn!(%cause, "the next start will wait for a dump"),
-        }
+        let written = spawn_blocking(move || writing.write(&data_dir));
+        written.await.map_err(|_| StartError::Runtime)??;
+        self.provenance = Some(provenance);
+        Ok(())
+    }
+
+    fn alarm_of_loss(&self, entries: usize, missing: usize) {
+        error!(
+            entries,
+            missing,
+            upstream = self.upstream,
+            "ALARM: the master's list lacks so much of ours that nothing is deleted; if that is right, confirm it with 'mupdatectl confirm-deletes'"
+        );
     }
 
     async fn delete(&self, names: Vec<MailboxName>, origin: &Origin) -> Result<(), ApplyError> {
@@ -219,18 +290,72 @@ impl Replica {
         Ok(())
     }
 
+    /// Carries out lines that lead to no place yet.
+    async fn carry_out_lines(&self, edits: Vec<Edit>, origin: &Origin) -> Result<(), ApplyError> {
+        if edits.is_empty() {
+            return Ok(());
+        }
+        let done = self.store.follow(batch(origin, edits), None).await?;
+        done.map(|_| ()).map_err(|_| ApplyError::Storage)
+    }
+
     async fn carry_out(&self, edits: Vec<Edit>, origin: &Origin) -> Result<(), ApplyError> {
         if edits.is_empty() {
             return Ok(());
         }
-        let origin = origin.clone();
-        let answers = self.store.edit(Batch { origin, edits }).await?;
+        let answers = self.store.edit(batch(origin, edits)).await?;
         if answers.iter().all(Result::is_ok) {
             Ok(())
         } else {
             Err(ApplyError::Storage)
         }
     }
+}
+
+/// Whether the list is known to be a stage of a master's history.
+pub(crate) fn follows(version: &Version) -> bool {
+    version.owner_history().epoch != version.epoch()
+}
+
+/// What the data directory says, and the names of the file of held ones if there is one. Blocks.
+fn remembered(
+    data_dir: &Path,
+    version: &Version,
+) -> (Option<Provenance>, Option<Vec<MailboxName>>) {
+    let provenance = Provenance::read(data_dir).unwrap_or_else(|cause| {
+        warn!(%cause, "the list counts as incomplete until the master's next dump");
+        None
+    });
+    let held = held::read(data_dir, version).unwrap_or_else(|cause| {
+        warn!(%cause, "names that were held are forgotten; the next dump finds them again");
+        Some(Vec::new())
+    });
+    (provenance, held)
+}
+
+/// A list that has not been a slave's before is a stage of the history that it came from: of that of the
+/// master that this store was, or was copied from. What is changed here from now on is not part of it.
+async fn begin_own_history(store: &Store, version: &Version) -> Result<(), StartError> {
+    if version.is_empty() || follows(version) {
+        return Ok(());
+    }
+    let history = version.owner_history();
+    let stage = Following {
+        place: version.place(),
+        forks: history.forks.into(),
+        continues: false,
+        expected: Some(version.sum()),
+    };
+    let forked = store.new_epoch().await?;
+    forked.map_err(|_| EditError::Refused)?;
+    let nothing = batch(&operator("first start as a slave"), Vec::new());
+    let noted = store.follow(nothing, Some(stage)).await?;
+    noted.map(|_| ()).map_err(|_| EditError::Refused.into())
+}
+
+/// The origin of what is not the master's, for the log.
+fn operator(peer: &str) -> Origin {
+    origin("operator", peer)
 }
 
 /// The origin of the master's changes, for the log.
@@ -241,10 +366,22 @@ pub(crate) fn origin(upstream: &str, peer: &str) -> Origin {
     }
 }
 
-fn missing(census: Census, version: &Version) -> HashSet<MailboxName> {
+fn missing(census: Census, version: &Version) -> Vec<MailboxName> {
     let mut names = census.into_missing();
-    names.retain(|name| version.get(name).is_some());
-    names
+    names.retain(|name| version.get(name).is_some_and(|stored| !stored.held));
+    names.into_iter().collect()
+}
+
+/// Whether there is nothing to do. A held name that is spoken of is held no longer.
+fn is_so(version: &Version, (mailbox, entry): &Wish) -> bool {
+    let known = version.get(mailbox);
+    let is_held = known.is_some_and(|stored| stored.held);
+    !is_held && known.map(|stored| &stored.entry) == entry.as_ref()
+}
+
+fn batch(origin: &Origin, edits: Vec<Edit>) -> Batch {
+    let origin = origin.clone();
+    Batch { origin, edits }
 }
 
 fn edit(mailbox: MailboxName, entry: Option<Entry>) -> Edit {

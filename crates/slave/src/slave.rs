@@ -1,20 +1,21 @@
 //! The handle of a running slave.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use server::KickSocket;
-use store::Store;
+use store::{EditError, Place, Store};
 use thiserror::Error;
 use tokio::sync::Mutex;
-use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::files::FileError;
 use crate::follower::Follower;
 use crate::kick::Kicks;
-use crate::link::{Link, Patience, Phase, Unreached};
-use crate::replica::{ApplyError, Replica};
+use crate::link::{Link, Patience, Phase, Resynced, Thoroughly, Unreached};
+use crate::replica::{ApplyError, Replica, follows};
 use crate::{Exported, SlaveConfig, SlaveRole};
 
 /// Why a slave can't start.
@@ -24,6 +25,9 @@ pub enum StartError {
     /// One of its files can't be used.
     #[error(transparent)]
     File(#[from] FileError),
+    /// The store can't be written.
+    #[error(transparent)]
+    Store(#[from] EditError),
     /// The runtime is about to end.
     #[error("runtime is stopping")]
     Runtime,
@@ -46,6 +50,14 @@ pub struct Status {
     pub complete: bool,
     /// Entries that wait for an operator to be deleted.
     pub held: usize,
+    /// The place in the master's history that the list has come to; `None`: the master tells none.
+    pub place: Option<Place>,
+    /// How the last link became live.
+    pub resync: Option<Resynced>,
+    /// Points at which the list was verified.
+    pub points: u64,
+    /// Points at which it was not what it should have been.
+    pub mismatches: u64,
 }
 
 /// A running slave. Its tasks go on until [`Slave::shutdown`], whatever becomes of this handle; clones are
@@ -73,11 +85,7 @@ impl Slave {
         let upstream = config.upstream.to_string();
         let delay = config.delay();
         let exported = config.exported.clone();
-        let opening = {
-            let (dir, store, upstream) = (config.data_dir.clone(), store.clone(), upstream.clone());
-            spawn_blocking(move || Replica::open(&dir, store, &upstream))
-        };
-        let replica = opening.await.map_err(|_| StartError::Runtime)??;
+        let replica = Replica::open(&config.data_dir, store.clone(), &upstream).await?;
         let link = Arc::new(Link::new(replica.is_complete(), replica.held()));
         let replica = Arc::new(Mutex::new(replica));
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
@@ -112,6 +120,7 @@ impl Slave {
     /// How it is now.
     pub fn status(&self) -> Status {
         let state = self.link.state();
+        let version = self.store.current();
         Status {
             upstream: self.upstream.clone(),
             phase: state.phase,
@@ -120,6 +129,10 @@ impl Slave {
             dumps: state.lives,
             complete: state.complete,
             held: state.held,
+            place: follows(&version).then(|| version.place()),
+            resync: self.link.last(),
+            points: self.link.points(),
+            mismatches: self.link.mismatches(),
         }
     }
 
@@ -151,6 +164,31 @@ impl Slave {
         let confirmed = replica.confirm_deletes().await;
         self.link.set_held(replica.held());
         confirmed
+    }
+
+    /// Has the list compared with the master's anew, by digests or, if `full`, entry by entry; serving goes
+    /// on. Waits until it is the master's, at most so long. Returns how that went; `None`: not yet.
+    pub async fn resync(
+        &self,
+        full: bool,
+        at_most: Duration,
+    ) -> Result<Option<Resynced>, Unreached> {
+        let mut states = self.link.watch();
+        let lives = states.borrow_and_update().lives;
+        self.link.wish(if full {
+            Thoroughly::Full
+        } else {
+            Thoroughly::Compare
+        });
+        // A link that was on its way when the wish came is not the one that was wished for.
+        let live = states.wait_for(|state| {
+            state.lives > lives && state.phase == Phase::Live && !self.link.is_wished()
+        });
+        match timeout(at_most, live).await {
+            Ok(Ok(_)) => Ok(self.link.last()),
+            Ok(Err(_)) => Err(Unreached),
+            Err(_) => Ok(None),
+        }
     }
 
     /// Ends the link, in a dump too, and the kick socket. The store stays open.

@@ -33,6 +33,24 @@ impl Wishes {
         }
     }
 
+    /// Whether the last word on a name is an entry.
+    pub(crate) fn is_set(&self, name: &MailboxName) -> bool {
+        let place = self.places.get(name);
+        let wish = place.and_then(|place| self.last.get(*place));
+        wish.is_some_and(|(_, entry)| entry.is_some())
+    }
+
+    /// Notes what another has noted later, and leaves nothing there.
+    pub(crate) fn absorb(&mut self, later: &mut Self) {
+        if self.last.is_empty() {
+            std::mem::swap(self, later);
+            return;
+        }
+        for (name, entry) in later.take() {
+            self.note(name, entry);
+        }
+    }
+
     /// Whether no more should be waited for.
     pub(crate) fn is_full(&self) -> bool {
         self.last.len() >= NAMES_MAX || self.bytes >= BYTES_MAX

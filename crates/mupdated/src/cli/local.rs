@@ -8,7 +8,7 @@ use clap::Subcommand;
 
 use crate::cli::mupdate::{DEFAULT_CONFIG, data_dir_of};
 use crate::config::Settings;
-use crate::control::{self, Conflict, Reply, Request, Session, Status, Upstream};
+use crate::control::{self, Conflict, Reply, Request, Resync, Session, Status, Upstream};
 use crate::service::DEFAULT_SERVICE;
 
 /// Which server is meant.
@@ -142,6 +142,46 @@ pub(super) fn confirm_deletes(args: &ConfirmArgs) -> anyhow::Result<()> {
     }
 }
 
+const RESYNC_HELP: &str = "\
+The slave goes on serving meanwhile. It verifies its list every few seconds while the master knows RESYNC,
+and repairs by itself what differs; this command is for who wants to be sure. A master that does not know
+RESYNC sends its whole list in any case.";
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = RESYNC_HELP)]
+pub(super) struct ResyncArgs {
+    #[command(flatten)]
+    target: Target,
+    /// Take the whole list instead of comparing digests.
+    #[arg(long)]
+    full: bool,
+}
+
+pub(super) fn resync(args: &ResyncArgs) -> anyhow::Result<()> {
+    let mut out = io::stdout();
+    match args.target.ask(Request::Resync { full: args.full })? {
+        Reply::Resynced(Some(resync)) => Ok(writeln!(out, "{}", show_resync(&resync))?),
+        Reply::Resynced(None) => Ok(writeln!(
+            out,
+            "under way; 'mupdatectl status' shows how it goes"
+        )?),
+        other => bail!("unexpected reply: {other:?}"),
+    }
+}
+
+fn show_resync(resync: &Resync) -> String {
+    let how = match resync.way.as_str() {
+        "log" => "by the changes since",
+        "digest" => "by digests",
+        "full" => "by the whole list",
+        _ => "by a dump",
+    };
+    format!(
+        "{how}: {} changes, {} octets, {} ms",
+        resync.changes, resync.octets, resync.elapsed_ms
+    )
+}
+
 fn write_recovery(out: &mut impl Write, status: &Status) -> anyhow::Result<()> {
     match &status.recovery {
         None => writeln!(out, "recovery  no")?,
@@ -170,6 +210,20 @@ fn write_upstream(out: &mut impl Write, upstream: &Upstream) -> anyhow::Result<(
         upstream.master, upstream.phase
     )?;
     writeln!(out, "list      {complete}")?;
+    if let Some(place) = &upstream.place {
+        let mismatches = match upstream.mismatches {
+            0 => "none did not fit".to_owned(),
+            mismatches => format!("{mismatches} DID NOT FIT, see the log"),
+        };
+        writeln!(
+            out,
+            "place     {} of epoch {}, verified at {} points, {mismatches}",
+            place.sequence, place.epoch, upstream.points
+        )?;
+    }
+    if let Some(resync) = &upstream.resync {
+        writeln!(out, "resync    {}", show_resync(resync))?;
+    }
     if upstream.held > 0 {
         writeln!(
             out,

@@ -48,6 +48,8 @@ enum Command {
     Recovery(local::RecoveryArgs),
     /// Let the slave on this host delete what it holds back.
     ConfirmDeletes(local::ConfirmArgs),
+    /// Let the slave on this host compare its list with its master's anew.
+    Resync(local::ResyncArgs),
     /// Check, show and checkpoint Cyrus's own database files.
     Db(db::Args),
     /// Start a master of its own on loopback, fill it, and show changes arriving.
@@ -64,6 +66,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
         Command::Status(status) => local::status(&status),
         Command::Recovery(recovery) => local::recovery(&recovery),
         Command::ConfirmDeletes(confirm) => local::confirm_deletes(&confirm),
+        Command::Resync(resync) => local::resync(&resync),
         Command::Db(db) => db::run(&db),
         Command::Demo(demo) => demo::run(&demo).await,
     };

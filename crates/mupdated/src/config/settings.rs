@@ -118,6 +118,8 @@ pub struct ClientSettings {
     pub mechanisms: Option<Vec<String>>,
     /// `mupdate_retry_delay`.
     pub retry_delay: Duration,
+    /// `mupdate_resync`: use RESYNC where the master offers it.
+    pub resync: bool,
     /// `client_timeout`.
     pub timeout: Duration,
     /// `mupdate_tls_verify`.
@@ -333,6 +335,9 @@ fn client_settings(options: &Options<'_>, upstream: Option<&str>) -> ClientSetti
         retry_delay: options
             .parse("mupdate_retry_delay", value::duration)
             .unwrap_or(Duration::from_secs(20)),
+        resync: options
+            .parse("mupdate_resync", value::switch)
+            .unwrap_or(true),
         timeout: options
             .parse("client_timeout", value::duration)
             .unwrap_or(Duration::from_secs(10)),

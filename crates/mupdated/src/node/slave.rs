@@ -8,7 +8,7 @@ use client::Login;
 use exporter::Misfit;
 use server::KickSocket;
 use slave::{Slave, SlaveConfig, SlaveRules, Upstream};
-use store::Sequence;
+use store::{Sequence, Store};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
@@ -45,10 +45,7 @@ pub(super) async fn start(
     let tls = client_tls(settings).map_err(config_error)?;
     let (store, copied) = open_store(&places.data_dir, settings, SlaveRules)?;
     if copied {
-        let cause = "the store came from elsewhere; what it lacks comes from the master";
-        info!(cause, "store is at home here now");
-        let renewed = store.renew_token().await;
-        renewed.map_err(|cause| Failure::new(Status::Storage, cause))?;
+        settle_down(&store).await?;
     }
     let export = places.mailboxes_db.as_deref().map(|path| {
         Export::new(
@@ -67,6 +64,7 @@ pub(super) async fn start(
     let mut config = SlaveConfig::new(upstream, login, places.data_dir.clone());
     config.tls = Some(tls);
     config.retry_delay = settings.client.retry_delay;
+    config.resync = settings.client.resync;
     config.connect_timeout = settings.client.timeout;
     config.exported = export.clone().map(exported);
     let follower = Slave::start(config, store.clone(), kick).await;
@@ -106,6 +104,14 @@ pub(super) async fn start(
         stop,
         export,
     })
+}
+
+/// A slave's store that was copied goes on where it is.
+async fn settle_down(store: &Store) -> Result<(), Failure> {
+    let cause = "the store came from elsewhere; what it lacks comes from the master";
+    info!(cause, "store is at home here now");
+    let renewed = store.renew_token().await;
+    renewed.map_err(|cause| Failure::new(Status::Storage, cause))
 }
 
 /// Whoever waits for the file knows that the list is complete, so exporting may begin.

@@ -14,4 +14,6 @@ mod kicks;
 #[cfg(test)]
 mod murder;
 #[cfg(test)]
+mod resync;
+#[cfg(test)]
 mod scripted;

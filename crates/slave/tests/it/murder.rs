@@ -27,10 +27,12 @@ use transport::users::{UsersFile, set_password};
 use crate::common::{List, Running, Site, active, list_of, name, unused_port, wait_until};
 
 /// A server over a store, which can be stopped and started on the same port.
-struct Node {
-    dir: TempDir,
-    port: u16,
+pub(crate) struct Node {
+    pub(crate) dir: TempDir,
+    pub(crate) port: u16,
     tls: Option<TlsServer>,
+    /// How much history is kept, in changes.
+    pub(crate) history: usize,
 }
 
 /// The role of a master that trusts its list.
@@ -50,13 +52,13 @@ impl Role for Top {
     }
 }
 
-struct Serving {
+pub(crate) struct Serving {
     stop: CancellationToken,
     serving: JoinHandle<()>,
 }
 
 impl Node {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         set_password(&dir.path().join("users"), "mupd", b"secret").unwrap();
         let port = unused_port().await;
@@ -64,25 +66,35 @@ impl Node {
             dir,
             port,
             tls: None,
+            history: StoreConfig::default().history_changes_max,
         }
     }
 
     fn open(&self, rules: impl Rules + 'static) -> Store {
         let dir = self.dir.path().join("store");
-        let opened = Store::open(OsFileSystem, &dir, StoreConfig::default(), Box::new(rules));
+        let config = StoreConfig {
+            history_changes_max: self.history,
+            ..StoreConfig::default()
+        };
+        let opened = Store::open(OsFileSystem, &dir, config, Box::new(rules));
         opened.unwrap().0
     }
 
-    fn open_master(&self) -> Store {
+    pub(crate) fn open_master(&self) -> Store {
         let recovery = Arc::new(Recovery::off());
         self.open(MasterRules::new(Policy::default(), recovery))
     }
 
-    async fn serve_master(&self, store: &Store) -> Serving {
+    pub(crate) async fn serve_master(&self, store: &Store) -> Serving {
         self.serve(store, Arc::new(Top), None).await
     }
 
-    async fn serve(&self, store: &Store, role: Arc<dyn Role>, upstream: Option<&str>) -> Serving {
+    pub(crate) async fn serve(
+        &self,
+        store: &Store,
+        role: Arc<dyn Role>,
+        upstream: Option<&str>,
+    ) -> Serving {
         let users = UsersFile::load(&self.dir.path().join("users")).unwrap();
         let authenticator = Authenticator::new(AuthConfig {
             users: Arc::new(users),
@@ -110,7 +122,7 @@ impl Node {
         Serving { stop, serving }
     }
 
-    async fn client(&self) -> Client {
+    pub(crate) async fn client(&self) -> Client {
         let login = Login::password("mupd", "secret".into());
         let options = Options::new(login, Timeouts::each(Duration::from_mins(1)));
         Client::connect("127.0.0.1", self.port, &options)
@@ -120,7 +132,7 @@ impl Node {
 }
 
 impl Serving {
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.stop.cancel();
         self.serving.await.unwrap();
     }
@@ -132,7 +144,7 @@ async fn stop(serving: Option<Serving>) {
     }
 }
 
-async fn edit(store: &Store, edits: Vec<Edit>) {
+pub(crate) async fn edit(store: &Store, edits: Vec<Edit>) {
     let origin = Origin {
         identity: "backend".into(),
         peer: "test".into(),
@@ -185,7 +197,7 @@ pub(crate) fn random_edits(rng: &mut StdRng, names: &[String], count: usize) -> 
 }
 
 /// Waits for a live link, and until everything of the master is here.
-async fn drained(slave: &Running, master: &Store) -> List {
+pub(crate) async fn drained(slave: &Running, master: &Store) -> List {
     loop {
         wait_until("a live link", || {
             slave.slave.status().phase == slave::Phase::Live
