@@ -20,6 +20,7 @@ pub mod replay;
 pub mod response;
 pub mod scram;
 pub mod scratch;
+pub mod syslog;
 pub mod transcript;
 pub mod wait;
 pub mod wire;

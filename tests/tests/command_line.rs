@@ -281,3 +281,32 @@ fn a_stop_cuts_a_dump_without_a_word() -> Result<()> {
     );
     Ok(())
 }
+
+/// All mistakes at once, what has no effect, and the status of a start that would fail.
+#[test]
+fn check_config_names_every_mistake() -> Result<()> {
+    let scratch = Scratch::new()?;
+    let conf = scratch.join("imapd.conf");
+    let good = format!("configdirectory: {}\nadmins: a\n", scratch.path().display());
+    fs::write(&conf, &good)?;
+    let path = conf.display().to_string();
+    let (status, shown, _) = run("mupdate", &["--check-config", "-m", "-C", &path], "")?;
+    ensure!(
+        status == Some(0) && shown.contains("role          master of a standard murder"),
+        "{status:?} {shown}"
+    );
+    let bad =
+        "nonsense\nmupdate_strict: maybe\nmupdate_workers_max: 5\ntls_versions: tls1_0 tls1_2\n";
+    fs::write(&conf, format!("{good}{bad}"))?;
+    let (status, shown, _) = run("mupdate", &["--check-config", "-m", "-C", &path], "")?;
+    ensure!(status == Some(78), "{status:?} {shown}");
+    for wanted in [
+        "line 3: not of the form 'option: value'",
+        "line 4: 'mupdate_strict: maybe' is neither yes nor no",
+        "line 5: 'mupdate_workers_max' has no effect",
+        "line 6: 'tls_versions' tls1_0: refused",
+    ] {
+        ensure!(shown.contains(wanted), "not said: {wanted}\n{shown}");
+    }
+    Ok(())
+}
