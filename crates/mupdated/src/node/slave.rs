@@ -61,12 +61,11 @@ pub(super) async fn start(
         .map(KickSocket::bind)
         .transpose();
     let kick = kick.map_err(|cause| Failure::new(Status::System, cause))?;
-    let mut config = SlaveConfig::new(upstream, login, places.data_dir.clone());
-    config.tls = Some(tls);
-    config.retry_delay = settings.client.retry_delay;
-    config.resync = settings.client.resync;
-    config.connect_timeout = settings.client.timeout;
-    config.exported = export.clone().map(exported);
+    let config = SlaveConfig {
+        tls: Some(tls),
+        exported: export.clone().map(exported),
+        ..slave_config(settings, places, upstream, login)
+    };
     let follower = Slave::start(config, store.clone(), kick).await;
     let follower = follower.map_err(|cause| Failure::new(Status::Storage, cause))?;
 
@@ -104,6 +103,20 @@ pub(super) async fn start(
         stop,
         export,
     })
+}
+
+fn slave_config(
+    settings: &Settings,
+    places: &Places,
+    upstream: Upstream,
+    login: Login,
+) -> SlaveConfig {
+    SlaveConfig {
+        retry_delay: settings.client.retry_delay,
+        resync: settings.client.resync,
+        connect_timeout: settings.client.timeout,
+        ..SlaveConfig::new(upstream, login, places.data_dir.clone())
+    }
 }
 
 /// A slave's store that was copied goes on where it is.

@@ -110,3 +110,46 @@ async fn what_a_dump_mentions_again_is_not_confirmed_away() {
     assert_eq!((slave.list().len(), slave.slave.status().held), (450, 0));
     slave.stop().await;
 }
+
+/// Earlier versions kept the held names in a file beside the store.
+#[tokio::test]
+async fn a_file_of_held_names_is_taken_over() {
+    let master = Scripted::new().await;
+    let site = Site::new(master.port());
+    let all = names(5);
+    let slave = site.start().await;
+    let mut link = master.live_link(&all).await;
+    slave.synced(1).await;
+    let version = slave.store.current();
+    let (epoch, sequence) = (version.epoch(), version.sequence());
+    link.mailbox_on(&all[4], "be9!p").await;
+    wait_until("a later change", || {
+        slave.store.current().sequence() > sequence
+    })
+    .await;
+    slave.stop().await;
+    drop(link);
+
+    let held = [&all[1..], &["user.unknown".to_owned()]]
+        .concat()
+        .join("\n");
+    let content = format!("mupdate-held 1\nepoch {epoch}\nsequence {sequence}\n{held}\n");
+    let crc = crc32fast::hash(content.as_bytes());
+    let file = site.data_dir().join("slave.held");
+    std::fs::write(&file, format!("{content}crc32 {crc:08x}\n")).unwrap();
+    let site = site.moved_to(unused_port().await);
+    for _ in 0..2 {
+        let slave = site.start().await;
+        assert_eq!(
+            slave.slave.status().held,
+            3,
+            "but not what was said of later"
+        );
+        assert!(!file.exists());
+        slave.stop().await;
+    }
+    let slave = site.start().await;
+    assert_eq!(slave.slave.confirm_deletes().await, Ok(3));
+    assert!(slave.has(&all[0]) && slave.has(&all[4]) && slave.list().len() == 2);
+    slave.stop().await;
+}

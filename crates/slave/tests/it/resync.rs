@@ -306,3 +306,71 @@ fn copy(from: &Path, to: &Path) {
         fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
     }
 }
+
+/// A server that has missed what we have is not followed back in time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_relay_that_is_behind_is_waited_for() {
+    let top = Node::new().await;
+    let master = top.open_master();
+    fill(&master, &names(50)).await;
+    let serving_top = top.serve_master(&master).await;
+    let site = Site::new(top.port);
+    let middle = site.start().await;
+    resynced(&middle).await;
+    middle.stop().await;
+
+    edit(&master, vec![activate("user.later", "be2!p")]).await;
+    let leaf_site = Site::new(top.port);
+    let leaf = leaf_site.start().await;
+    resynced(&leaf).await;
+    leaf.stop().await;
+    serving_top.stop().await;
+
+    let middle = site.start().await;
+    let relay = Node::new().await;
+    let url = format!("mupdate://127.0.0.1:{}", top.port);
+    let role = Arc::new(middle.slave.role());
+    let serving_relay = relay.serve(&middle.store, role, Some(&url)).await;
+    let leaf_site = leaf_site.moved_to(relay.port);
+    let leaf = leaf_site.start().await;
+    leaf.failed(2).await;
+    let status = leaf.slave.status();
+    assert!(status.complete && leaf.has("user.later"));
+    assert!(status.trouble.unwrap().contains("behind"));
+
+    let serving_top = top.serve_master(&master).await;
+    let back = resynced(&leaf).await;
+    assert_eq!((back.way, back.changes), (Way::Log, 0));
+    assert_eq!(leaf.list(), list_of(&master.current()));
+    leaf.stop().await;
+    serving_relay.stop().await;
+    middle.stop().await;
+    serving_top.stop().await;
+    master.shutdown().await;
+}
+
+/// What a backend was told OK for is here once a slave's barrier is through, also right after a start.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_barrier_waits_for_the_resync_and_for_what_streams() {
+    let node = Node::new().await;
+    let master = node.open_master();
+    fill(&master, &names(50)).await;
+    let serving = node.serve_master(&master).await;
+    let site = Site::new(node.port);
+    for round in 0..5 {
+        let mailbox = format!("user.away.{round}");
+        edit(&master, vec![activate(&mailbox, "be2!p")]).await;
+        let slave = site.start().await;
+        slave.slave.barrier().await.unwrap();
+        assert!(slave.has(&mailbox));
+        for step in 0..20 {
+            let mailbox = format!("user.live.{round}.{step}");
+            edit(&master, vec![activate(&mailbox, "be2!p")]).await;
+            slave.slave.barrier().await.unwrap();
+            assert!(slave.has(&mailbox));
+        }
+        slave.stop().await;
+    }
+    serving.stop().await;
+    master.shutdown().await;
+}
