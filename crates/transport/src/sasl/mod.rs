@@ -3,13 +3,14 @@
 //!
 //! A server asks an [`Authenticator`] what to list in its banner, starts an [`Exchange`] and feeds
 //! it the client's messages until it is done. Behind it stands a [`Backend`]: the one here does
-//! PLAIN, SCRAM-SHA-1, SCRAM-SHA-256, SCRAM-SHA-512 and EXTERNAL against our own users file; a
-//! system's SASL library can stand there as well.
+//! PLAIN, SCRAM-SHA-1, SCRAM-SHA-256, SCRAM-SHA-512 and EXTERNAL against our own users file, PLAIN
+//! against saslauthd too; a system's SASL library can stand there as well.
 
 mod client;
 mod guard;
 mod native;
 mod pool;
+mod saslauthd;
 
 use std::fmt;
 use std::io;
@@ -22,7 +23,8 @@ pub use self::client::{
     ClientBackend, ClientBackendExchange, ClientExchange, ClientFuture, ClientPolicy,
     ClientSaslError, Credentials,
 };
-pub use self::native::AuthConfig;
+pub use self::native::{AuthConfig, PasswordCheck};
+pub use self::saslauthd::Saslauthd;
 use crate::Stream;
 
 /// Longest message of an exchange in either direction, in octets. Cyrus takes answer lines of
@@ -184,7 +186,17 @@ pub struct Authenticator {
 impl Authenticator {
     /// The mechanisms built in here, against a users file.
     pub fn new(config: AuthConfig) -> Result<Self, NoRandomness> {
-        Ok(Self::with_backend(Arc::new(native::Native::new(config)?)))
+        Self::with_password_checks(config, vec![PasswordCheck::UsersFile])
+    }
+
+    /// The mechanisms built in here; PLAIN succeeds when one of the checks, in their order, does. SCRAM
+    /// and EXTERNAL know the users file only.
+    pub fn with_password_checks(
+        config: AuthConfig,
+        checks: Vec<PasswordCheck>,
+    ) -> Result<Self, NoRandomness> {
+        let native = native::Native::new(config, checks)?;
+        Ok(Self::with_backend(Arc::new(native)))
     }
 
     /// Any other mechanisms.

@@ -164,7 +164,7 @@ impl NativeExchange {
             .validation()
             .ok_or_else(|| FailureReason::Malformed.unnamed())?;
         self.shared
-            .verify(&running.users, &claim.user, claim.password)
+            .check(&running.users, &claim.user, &claim.password)
             .await
             .map_err(|reason| reason.of(claim.user.as_str()))?;
         let identity = self.shared.admit(claim.user)?;

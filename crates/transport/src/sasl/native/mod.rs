@@ -15,7 +15,9 @@ use zeroize::Zeroizing;
 
 use self::exchange::NativeExchange;
 use super::pool::HashPool;
-use super::{AuthFailure, Backend, BackendExchange, FailureReason, NoRandomness, Security};
+use super::{
+    AuthFailure, Backend, BackendExchange, FailureReason, NoRandomness, Saslauthd, Security,
+};
 use crate::scram::ScramHash;
 use crate::users::{Users, UsersFile};
 
@@ -31,6 +33,15 @@ pub struct AuthConfig {
     pub allow_plaintext: bool,
     /// `admins`: the only ones who succeed.
     pub admins: Vec<String>,
+}
+
+/// One way to verify a password that PLAIN brings (`sasl_pwcheck_method`).
+#[derive(Debug, Clone)]
+pub enum PasswordCheck {
+    /// `auxprop`: by a verifier of the users file.
+    UsersFile,
+    /// `saslauthd`: by that daemon.
+    Saslauthd(Saslauthd),
 }
 
 /// A mechanism that we know.
@@ -79,6 +90,7 @@ struct Shared {
     mechanisms: Vec<Mechanism>,
     allow_plaintext: bool,
     admins: HashSet<String>,
+    checks: Vec<PasswordCheck>,
     pool: HashPool,
     /// Of this process alone: key of the remembered passwords, and of the salts for users that do
     /// not exist if the users file has no key for them.
@@ -86,7 +98,10 @@ struct Shared {
 }
 
 impl Native {
-    pub(super) fn new(config: AuthConfig) -> Result<Self, NoRandomness> {
+    pub(super) fn new(
+        config: AuthConfig,
+        checks: Vec<PasswordCheck>,
+    ) -> Result<Self, NoRandomness> {
         let mut key = Zeroizing::new([0; 32]);
         SystemRandom::new()
             .fill(key.as_mut_slice())
@@ -97,6 +112,7 @@ impl Native {
                 mechanisms: wanted(config.mechanisms.as_deref()),
                 allow_plaintext: config.allow_plaintext,
                 admins: config.admins.into_iter().collect(),
+                checks,
                 pool: HashPool::new(),
                 key,
             }),

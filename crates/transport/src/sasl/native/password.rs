@@ -3,11 +3,13 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use tracing::warn;
 use zeroize::Zeroizing;
 
 use super::super::FailureReason;
+use super::super::Saslauthd;
 use super::super::pool::PoolError;
-use super::Shared;
+use super::{PasswordCheck, Shared};
 use crate::Secret;
 use crate::scram::{ITERATIONS_DEFAULT, SALT_BYTES, ScramHash, Verifier};
 use crate::users::{User, Users};
@@ -17,6 +19,27 @@ use crate::users::{User, Users};
 const PLAIN_PREFERENCE: [ScramHash; 3] = [ScramHash::Sha256, ScramHash::Sha512, ScramHash::Sha1];
 
 impl Shared {
+    /// Verifies a clear password in each of the ways there are, until one succeeds; else the last one's
+    /// reason.
+    pub(super) async fn check(
+        &self,
+        users: &Arc<Users>,
+        name: &str,
+        password: &Secret,
+    ) -> Result<(), FailureReason> {
+        let mut outcome = Err(FailureReason::NoVerifier);
+        for check in &self.checks {
+            outcome = match check {
+                PasswordCheck::UsersFile => self.verify(users, name, password.clone()).await,
+                PasswordCheck::Saslauthd(saslauthd) => ask(saslauthd, name, password).await,
+            };
+            if outcome.is_ok() {
+                break;
+            }
+        }
+        outcome
+    }
+
     /// Verifies a clear password. A user who does not exist costs the same PBKDF2 as one who does.
     pub(super) async fn verify(
         &self,
@@ -79,6 +102,17 @@ impl Shared {
     }
 }
 
+async fn ask(saslauthd: &Saslauthd, name: &str, password: &Secret) -> Result<(), FailureReason> {
+    match saslauthd.verify(name, password).await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(FailureReason::WrongPassword),
+        Err(cause) => {
+            warn!(%cause, "saslauthd does not answer as it should");
+            Err(FailureReason::Unavailable)
+        }
+    }
+}
+
 /// A verifier that looks like a real one, always the same for the same name, and that no password
 /// matches.
 pub(super) fn decoy(key: &[u8; 32], users: &Users, hash: ScramHash, name: &str) -> Verifier {
@@ -118,13 +152,13 @@ mod tests {
         let path = dir.path().join("users");
         set_password(&path, "ann", b"secret").unwrap();
         let file = UsersFile::load_checking(&path, Duration::ZERO).unwrap();
-        let native = Native::new(AuthConfig {
+        let config = AuthConfig {
             users: Arc::new(file),
             mechanisms: None,
             allow_plaintext: true,
             admins: Vec::new(),
-        })
-        .unwrap();
+        };
+        let native = Native::new(config, Vec::new()).unwrap();
         let mut shared = Arc::into_inner(native.shared).unwrap();
         let users = shared.users().await;
         let right = || Secret::from("secret");
