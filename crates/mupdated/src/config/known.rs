@@ -86,6 +86,7 @@ const OWN: &[&str] = &[
     "mupdate_export_wait",
     "mupdate_history_changes",
     "mupdate_list_order",
+    "mupdate_login",
     "mupdate_log",
     "mupdate_max_name",
     "mupdate_password",
@@ -119,6 +120,17 @@ const HONOURED: &[&str] = &[
     "syslog_prefix",
 ];
 
+/// Options that have an effect where libsasl2 does log-ins.
+const OF_LIBSASL: &[&str] = &[
+    "mupdate_realm",
+    "loginrealms",
+    "virtdomains",
+    "sasl_minimum_layer",
+    "sasl_maximum_layer",
+    "sasl_mech_list",
+    "sasl_pwcheck_method",
+];
+
 /// Versions of TLS that rustls does not speak.
 const REFUSED_VERSIONS: [&str; 4] = ["ssl2", "ssl3", "tls1_0", "tls1_1"];
 
@@ -130,6 +142,11 @@ pub(super) fn remarks(raw: &RawConfig, service: &str) -> Vec<Remark> {
         .iter()
         .filter_map(|(name, option)| {
             let plain = name.strip_prefix(&prefix).unwrap_or(name);
+            if cfg!(feature = "sasl-cyrus")
+                && OF_LIBSASL.iter().any(|one| [name, plain].contains(one))
+            {
+                return None;
+            }
             let text = without_effect(name)
                 .or_else(|| without_effect(plain))
                 .or_else(|| value_without_effect(plain, &option.value))
@@ -167,9 +184,18 @@ fn value_without_effect(name: &str, value: &str) -> Option<String> {
         "deletedprefix" if value != "DELETED" => {
             Some("has no effect: deleted mailboxes are told by DELETED".to_owned())
         }
-        "sasl_pwcheck_method" => Some(format!(
-            "'{value}' has no effect on the mechanisms of this program: it looks in the users file ('mupdatectl passwd')"
-        )),
+        "sasl_pwcheck_method" => {
+            let unknown: Vec<&str> = value
+                .split_whitespace()
+                .filter(|word| !["auxprop", "saslauthd"].contains(word))
+                .collect();
+            (!unknown.is_empty()).then(|| {
+                format!(
+                    "{}: not among the ways of this program to verify a password",
+                    unknown.join(" ")
+                )
+            })
+        }
         "sasl_mech_list" => {
             let known = [
                 "SCRAM-SHA-1",

@@ -38,6 +38,11 @@ impl<'a> Options<'a> {
             .map(|text| text.split_whitespace().map(str::to_owned).collect())
     }
 
+    /// All options whose name begins with `prefix`, without it.
+    pub(super) fn with_prefix(&self, prefix: &str) -> Vec<(String, String)> {
+        self.raw.with_prefix(self.service, prefix)
+    }
+
     /// The value, if there is one that can be used.
     pub(super) fn parse<T>(
         &self,

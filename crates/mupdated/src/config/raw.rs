@@ -2,7 +2,7 @@
 //! value`, `#` comments, a `\` at the end of a line joins the next to it, `@include: file`. Names are
 //! case-insensitive.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -114,6 +114,21 @@ impl RawConfig {
         let own = self.options.get_key_value(&format!("{service}_{name}"));
         let found = own.or_else(|| self.options.get_key_value(name));
         found.map(|(name, option)| (name.as_str(), option))
+    }
+
+    /// All options whose name begins with `prefix`, by the rest of the name, sorted; those under the
+    /// service's own name win.
+    pub(crate) fn with_prefix(&self, service: &str, prefix: &str) -> Vec<(String, String)> {
+        let own_prefix = format!("{service}_{prefix}");
+        let mut found = BTreeMap::new();
+        for prefix in [prefix, &own_prefix] {
+            for (name, option) in &self.options {
+                if let Some(rest) = name.strip_prefix(prefix) {
+                    found.insert(rest.to_owned(), option.value.clone());
+                }
+            }
+        }
+        found.into_iter().collect()
     }
 
     fn read_file(&mut self, file: &Path, depth: usize, mistakes: &mut Vec<SyntaxError>) {

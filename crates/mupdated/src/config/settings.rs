@@ -12,6 +12,7 @@ use transport::tls::{ClientCertificates, MinimumVersion, ServerVerification};
 use crate::telemetry::{Facility, LogTarget};
 
 use super::known::{self, Remark};
+use super::login::LoginSettings;
 use super::options::{Options, usize_of};
 use super::raw::{Place, RawConfig, SyntaxError};
 use super::value::{self, ValueError};
@@ -66,6 +67,8 @@ pub struct Settings {
     pub export: ExportSettings,
     /// How a slave reaches its master.
     pub client: ClientSettings,
+    /// Who verifies log-ins.
+    pub login: LoginSettings,
 }
 
 /// When a master's changes are in `mailboxes.db` (`mupdate_export`).
@@ -293,6 +296,7 @@ impl Settings {
             default_domain: options.text("defaultdomain").map(str::to_owned),
             export: export_settings(options),
             client,
+            login: LoginSettings::read(options),
             config_directory,
         }
     }

@@ -1,6 +1,7 @@
 //! A running node, master or slave: its parts, put together from settings and taken apart in order.
 
 mod export;
+mod login;
 mod master;
 mod parts;
 mod slave;
@@ -26,9 +27,10 @@ use crate::config::Settings;
 use crate::failure::{Failure, Status};
 
 pub(crate) use export::Export;
+use login::authenticator;
 pub(crate) use parts::load_tls;
 pub use parts::make_data_dir;
-use parts::{authenticator, known_slaves, save_slaves, save_slaves_once};
+use parts::{known_slaves, save_slaves, save_slaves_once};
 
 /// How long sessions may take to end after a stop was asked for.
 const STOP_GRACE: Duration = Duration::from_secs(5);
@@ -154,7 +156,7 @@ impl Serving {
     fn prepare(settings: &Settings, places: &Places) -> Result<Self, Failure> {
         let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         Ok(Self {
-            authenticator: authenticator(settings, &places.users_file)?,
+            authenticator: authenticator(settings, places)?,
             tls: settings.tls.as_ref().map(load_tls).transpose()?,
             dump_pool: DumpPool::start(threads)
                 .map_err(|cause| Failure::new(Status::System, cause))?,

@@ -2,9 +2,8 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -14,9 +13,7 @@ use store::{Finding, OsFileSystem, Rules, Store, StoreConfig};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
-use transport::sasl::{AuthConfig, Authenticator};
 use transport::tls::{AuthorityFiles, CertificateFiles, TlsServer, TlsServerConfig};
-use transport::users::UsersFile;
 
 use super::{Entrance, Places};
 use crate::config::{MurderKind, Settings, TlsFiles};
@@ -68,34 +65,6 @@ pub fn make_data_dir(data_dir: &Path) -> Result<(), Failure> {
         .create(data_dir);
     made.with_context(|| format!("data directory {}", data_dir.display()))
         .map_err(|cause| Failure::new(Status::Storage, cause))
-}
-
-pub(super) fn authenticator(
-    settings: &Settings,
-    users_file: &Path,
-) -> Result<Authenticator, Failure> {
-    let config_error = |cause: anyhow::Error| Failure::new(Status::Config, cause);
-    if settings.admins.is_empty() {
-        warn!("imapd.conf names no admins, so nobody can log in");
-    }
-    if !users_file.exists() {
-        warn!(path = %users_file.display(), "no users file yet: make one with 'mupdatectl passwd'");
-        let made = fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(users_file);
-        made.with_context(|| format!("users file {}", users_file.display()))
-            .map_err(config_error)?;
-    }
-    let users = UsersFile::load(users_file).map_err(|cause| config_error(cause.into()))?;
-    let config = AuthConfig {
-        users: Arc::new(users),
-        mechanisms: settings.mechanisms.clone(),
-        allow_plaintext: settings.allow_plaintext,
-        admins: settings.admins.clone(),
-    };
-    Authenticator::new(config).map_err(|cause| Failure::new(Status::System, cause))
 }
 
 pub(crate) fn load_tls(files: &TlsFiles) -> Result<TlsServer, Failure> {

@@ -19,6 +19,7 @@ use transport::tls::{
 };
 
 use super::export::Export;
+use super::login::client_backend;
 use super::parts::{Sockets, exporter_config, make_data_dir, open_store, server_config};
 use super::{Entrance, Node, Places, Serving};
 use crate::config::Settings;
@@ -41,7 +42,7 @@ pub(super) async fn start(
     let upstream = upstream.map_err(config_error)?;
     make_data_dir(&places.data_dir)?;
     let serving = Serving::prepare(settings, places)?;
-    let login = login(settings).map_err(config_error)?;
+    let login = login(settings, places).map_err(config_error)?;
     let tls = client_tls(settings).map_err(config_error)?;
     let (store, copied) = open_store(&places.data_dir, settings, SlaveRules)?;
     if copied {
@@ -138,10 +139,12 @@ fn exported(export: Export) -> slave::Exported {
     })
 }
 
-fn login(settings: &Settings) -> anyhow::Result<Login> {
+fn login(settings: &Settings, places: &Places) -> anyhow::Result<Login> {
     let client = &settings.client;
+    let backend = client_backend(settings, places)?;
     let authentication_id = client.authname.clone().or_else(|| client.username.clone());
-    if authentication_id.is_none() && client.certificate.is_none() {
+    // With libsasl2 a Kerberos ticket says who we are.
+    if authentication_id.is_none() && client.certificate.is_none() && backend.is_none() {
         anyhow::bail!("nobody to log in as: set 'mupdate_authname' and 'mupdate_password'");
     }
     let credentials = Credentials {
@@ -157,13 +160,13 @@ fn login(settings: &Settings) -> anyhow::Result<Login> {
     };
     let policy = ClientPolicy {
         external: client.certificate.is_some(),
-        only: client.mechanisms.clone(),
+        only: settings.client.mechanisms.clone(),
         ..ClientPolicy::password()
     };
     Ok(Login {
         credentials,
         policy,
-        backend: None,
+        backend,
     })
 }
 
