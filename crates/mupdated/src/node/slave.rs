@@ -37,9 +37,7 @@ pub(super) async fn start(
             "imapd.conf does not say whom to follow: set 'mupdate_server', or be the master with -m"
         ))
     })?;
-    let upstream =
-        Upstream::from_str(address).with_context(|| format!("'mupdate_server: {address}'"));
-    let upstream = upstream.map_err(config_error)?;
+    let upstream = read_upstream(address).map_err(config_error)?;
     make_data_dir(&places.data_dir)?;
     let serving = Serving::prepare(settings, places)?;
     let login = login(settings, places).map_err(config_error)?;
@@ -104,6 +102,10 @@ pub(super) async fn start(
         stop,
         export,
     })
+}
+
+fn read_upstream(address: &str) -> anyhow::Result<Upstream> {
+    Upstream::from_str(address).with_context(|| format!("'mupdate_server: {address}'"))
 }
 
 fn slave_config(
