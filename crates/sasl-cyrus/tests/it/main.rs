@@ -1,0 +1,4 @@
+//! Tests of the crate as a whole.
+
+#[cfg(test)]
+mod log_in;
