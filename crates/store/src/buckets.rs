@@ -122,7 +122,8 @@ impl Buckets {
         let (len, entries) = (u64::from(self.len()), list.len());
         let entries = u64::try_from(entries).unwrap_or(u64::MAX);
         if self.growing.is_none() && entries > 2 * ENTRIES_PER_BUCKET * len {
-            let wanted = Self::len_for(entries);
+            // With room, so that it is not soon done again.
+            let wanted = Self::len_for(entries.saturating_mul(2));
             self.growing = (wanted > self.len()).then(|| Growing {
                 sums: Self::new(wanted).sums,
                 through: None,
@@ -154,20 +155,20 @@ impl Growing {
             .through
             .as_ref()
             .map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
-        let mut last = None;
-        let mut taken = 0;
         let rest = list.range::<_, MailboxName>((start, std::ops::Bound::Unbounded));
+        let mut taken = 0;
+        let mut through = None;
         for (mailbox, stored) in rest.take(entries_max) {
             if !stored.held {
                 let owner = digester.owner(mailbox);
                 let entry = digester.entry(mailbox, &stored.entry);
                 add(&mut self.sums, owner, Sum::of(entry));
             }
-            last = Some(mailbox.clone());
             taken += 1;
+            through = Some(mailbox);
         }
-        if last.is_some() {
-            self.through = last;
+        if let Some(through) = through {
+            self.through = Some(through.clone());
         }
         taken < entries_max
     }

@@ -54,7 +54,7 @@ impl Digests {
         old: Option<&Counted>,
         new: Option<&Counted>,
     ) {
-        let sum_of = |counted: Option<&Counted>| counted.map_or(Sum::default(), |c| c.sum);
+        let sum_of = |counted: Option<&Counted>| counted.map_or_else(Sum::default, |c| c.sum);
         let by = sum_of(new) - sum_of(old);
         if by == Sum::default() {
             return;

@@ -111,10 +111,10 @@ pub(crate) fn put_follows(out: &mut Vec<u8>, follows: Option<&Follows>) {
     put_forks(out, &follows.forks);
 }
 
-/// Takes it off the front again.
-pub(crate) fn take_follows(input: &mut Reader<'_>) -> Option<Option<Follows>> {
+/// Takes it off the front again; `into` is nobody before.
+pub(crate) fn take_follows(input: &mut Reader<'_>, into: &mut Option<Follows>) -> Option<()> {
     let exact = match input.u8()? {
-        FOLLOWS_NOBODY => return Some(None),
+        FOLLOWS_NOBODY => return Some(()),
         FOLLOWS => false,
         FOLLOWS_EXACTLY => true,
         _ => return None,
@@ -123,12 +123,13 @@ pub(crate) fn take_follows(input: &mut Reader<'_>) -> Option<Option<Follows>> {
         epoch: Epoch(input.array()?),
         sequence: Sequence(input.u64()?),
     };
-    Some(Some(Follows {
+    *into = Some(Follows {
         place,
         at: Sequence(input.u64()?),
         exact,
         forks: take_forks(input)?.into(),
-    }))
+    });
+    Some(())
 }
 
 impl Follows {

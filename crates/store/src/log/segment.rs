@@ -87,10 +87,11 @@ impl Header {
         let sequence = Sequence(input.u64()?);
         let count = input.u64()?;
         let root = Root(input.u128()?);
-        let (held, follows) = match format {
-            1 => (0, None),
-            _ => (input.u64()?, take_follows(input)?),
-        };
+        let (mut held, mut follows) = (0, None);
+        if format > 1 {
+            held = input.u64()?;
+            take_follows(input, &mut follows)?;
+        }
         Some(Self {
             number,
             lineage,

@@ -1,7 +1,7 @@
 //! Files, a group or a block at a time.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::file::{File, read_full};
 use crate::log::group::{self, HEADER_LEN};
@@ -35,8 +35,8 @@ impl From<io::Error> for Bad {
     }
 }
 
-fn finding(path: &PathBuf, bad: Bad) -> ScrubFinding {
-    let path = path.clone();
+fn finding(path: &Path, bad: Bad) -> ScrubFinding {
+    let path = path.to_owned();
     match bad {
         Bad::Io(error) => ScrubFinding::Unreadable {
             path,

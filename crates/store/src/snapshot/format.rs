@@ -103,10 +103,11 @@ impl Header {
             segment: input.u64()?,
             offset: input.u64()?,
         };
-        let (held, follows) = match format {
-            1 => (0, None),
-            _ => (input.u64()?, take_follows(input)?),
-        };
+        let (mut held, mut follows) = (0, None);
+        if format > 1 {
+            held = input.u64()?;
+            take_follows(input, &mut follows)?;
+        }
         Some(Self {
             number,
             lineage,
@@ -249,11 +250,10 @@ impl<'a> ItemReader<'a> {
         if entry.acl().is_none() {
             self.acl = None;
         }
-        let held = head & ITEM_HELD != 0;
         let stored = Stored {
             entry,
             changed,
-            held,
+            held: head & ITEM_HELD != 0,
         };
         Some((mailbox, stored))
     }

@@ -67,7 +67,8 @@ fn digests(version: &Version) -> (Sum, BTreeMap<Vec<u8>, Sum>, Vec<Sum>) {
         let (domain, owner) = mailbox.owner();
         hashed.extend([domain, owner].concat());
         let hash = blake3::keyed_hash(version.lineage().key(), &hashed);
-        let number = u32::from_le_bytes(hash.as_bytes()[..4].try_into().unwrap());
+        let octets = hash.as_bytes()[..4].iter().rev();
+        let number = octets.fold(0u32, |number, octet| number << 8 | u32::from(*octet));
         buckets[usize::try_from(number % len).unwrap()] += sum;
     }
     (all, hosts, buckets)
@@ -247,9 +248,12 @@ impl World {
             }
             Step::Confirm(keep) => {
                 let keep = *keep;
-                self.with_relay(async move |store| match keep {
-                    true => store.keep_held(origin()).await,
-                    false => store.confirm(origin()).await,
+                self.with_relay(async move |store| {
+                    if keep {
+                        store.keep_held(origin()).await
+                    } else {
+                        store.confirm(origin()).await
+                    }
                 })
                 .unwrap();
                 assert_eq!(self.relay().current().held(), 0);
@@ -324,9 +328,9 @@ impl World {
             .collect();
         if hold {
             let gone = |edit: &Edit| edit.kind == EditKind::Delete;
-            let held: Vec<_> = edits.extract_if(.., |edit| gone(edit)).collect();
-            let held: Vec<MailboxName> = held.into_iter().map(|edit| edit.mailbox).collect();
-            self.with_relay(async |store| store.hold(origin(), &held).await)
+            let names = edits.extract_if(.., |edit| gone(edit));
+            let names: Vec<MailboxName> = names.map(|edit| edit.mailbox).collect();
+            self.with_relay(async |store| store.hold(origin(), &names).await)
                 .unwrap();
         }
         let sum = chunk.exact.then(|| chunk.version.sum());

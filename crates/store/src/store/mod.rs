@@ -1,5 +1,7 @@
 //! The handle that everybody holds.
 
+mod following;
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -7,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use arc_swap::ArcSwap;
-use proto::{MailboxName, Refusal};
+use proto::Refusal;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{debug, error, warn};
 
@@ -20,10 +22,7 @@ use crate::rules::{Answer, Batch, Rules};
 use crate::scrub::{self, ScrubReport, Scrubber};
 use crate::snapshot::Snapshotter;
 use crate::writer::{Alone, Command, Job, Parts, Writer};
-use crate::{Followed, Following, History, Mismatch, Origin, Sequence, StoreConfig, Version};
-
-/// Entries whose holding begins or ends in one group.
-const HELD_AT_ONCE: usize = 8192;
+use crate::{History, Origin, Sequence, StoreConfig, Version};
 
 /// What can be done with the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -300,85 +299,6 @@ impl Store {
         self.ask_alone(|reply| Alone::NewEpoch { reply }).await
     }
 
-    /// As [`Store::edit`], for what a master has said that tells its history; no rules are asked. Each
-    /// edit is written down as a change even where it changes nothing, since a list below may have to
-    /// be told; who reads a dump leaves such out. `reached` says that every change up to there has
-    /// been carried out with this call or before; without it the place stays.
-    ///
-    /// With `expected` all of the call is done only if the list, without held entries, then adds up
-    /// to it. What was done is published at once, and after a crash a part of the edits may be there
-    /// but not the place.
-    pub async fn follow(
-        &self,
-        batch: Batch,
-        reached: Option<Following>,
-    ) -> Result<Result<Followed, Mismatch>, EditError> {
-        self.ask_alone(|reply| Alone::Follow {
-            batch,
-            reached,
-            reply,
-        })
-        .await
-    }
-
-    /// The store is at home in its directory from here on ([`crate::Finding::Copied`]). To be called
-    /// when its history has been left for a new epoch, or is not its own anyway.
-    pub async fn renew_token(&self) -> Result<(), EditError> {
-        self.ask_alone(|reply| Alone::RenewToken { reply }).await
-    }
-
-    /// From now on the list follows nobody's history but its own: its master tells none.
-    pub async fn unfollow(&self, origin: Origin) -> Result<(), EditError> {
-        self.ask_alone(|reply| Alone::Unfollow { origin, reply })
-            .await
-    }
-
-    /// Computes all digests anew under the key of the master that is followed, and keeps it. Whoever
-    /// was told digests under the key before must start anew.
-    pub async fn adopt(&self, key: [u8; 32]) -> Result<(), EditError> {
-        self.ask_alone(|reply| Alone::Adopt { key, reply }).await
-    }
-
-    /// Makes the entries of these names held ([`crate::Stored::held`]). Whatever is said of a name
-    /// later ends that.
-    pub async fn hold(&self, origin: Origin, names: &[MailboxName]) -> Result<(), EditError> {
-        for names in names.chunks(HELD_AT_ONCE) {
-            let (origin, names) = (origin.clone(), names.to_vec());
-            self.ask_alone(|reply| Alone::Hold {
-                origin,
-                names,
-                reply,
-            })
-            .await?;
-        }
-        Ok(())
-    }
-
-    /// An operator says that the held entries may go.
-    pub async fn confirm(&self, origin: Origin) -> Result<(), EditError> {
-        self.settle(origin, false).await
-    }
-
-    /// Makes the held entries entries like any other: a list that nobody corrects any more.
-    pub async fn keep_held(&self, origin: Origin) -> Result<(), EditError> {
-        self.settle(origin, true).await
-    }
-
-    async fn settle(&self, origin: Origin, keep: bool) -> Result<(), EditError> {
-        loop {
-            let origin = origin.clone();
-            let left = self.ask_alone(|reply| Alone::Settle {
-                origin,
-                keep,
-                names_max: HELD_AT_ONCE,
-                reply,
-            });
-            if left.await? == 0 {
-                return Ok(());
-            }
-        }
-    }
-
     /// A handle that does not keep the store from ending.
     pub(crate) fn watcher(&self) -> Watcher {
         Watcher(Arc::clone(&self.shared))
@@ -398,13 +318,6 @@ impl Store {
         let mut ended = self.shared.ended.subscribe();
         // The sender is part of what this handle holds, so there is no other way to end.
         drop(ended.wait_for(|&ended| ended).await);
-    }
-
-    async fn ask_alone<T>(
-        &self,
-        alone: impl FnOnce(oneshot::Sender<Result<T, EditError>>) -> Alone,
-    ) -> Result<T, EditError> {
-        self.ask(|reply| Command::Alone(alone(reply))).await
     }
 
     async fn ask<T>(
