@@ -21,7 +21,7 @@ const EDITS: u32 = 80;
 /// How often the master goes away above a relay.
 const RESTARTS: u32 = 20;
 /// What a slave logs when a resync has come to its verified end by a full dump.
-const FULL: &str = "mode=\"full\"";
+const FULL: &str = "way=Full";
 
 #[test]
 fn a_middle_that_is_killed_fifty_times() -> Result<()> {
