@@ -3,7 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use anyhow::Result;
@@ -24,6 +24,7 @@ struct Shared {
     limit: AtomicUsize,
     full: AtomicUsize,
     over: AtomicBool,
+    swallowed: Mutex<Option<Vec<u8>>>,
     sockets: Mutex<Vec<TcpStream>>,
 }
 
@@ -37,6 +38,7 @@ impl Relay {
             limit: AtomicUsize::new(usize::MAX),
             full: AtomicUsize::new(0),
             over: AtomicBool::new(false),
+            swallowed: Mutex::new(None),
             sockets: Mutex::new(Vec::new()),
         });
         let ours = Arc::clone(&shared);
@@ -67,6 +69,16 @@ impl Relay {
         self.shared.full.load(Ordering::Relaxed)
     }
 
+    /// Keeps back the next response of the server that speaks of `text`, if it comes in one piece with its tag.
+    pub fn swallow(&self, text: &str) {
+        *lock(&self.shared.swallowed) = Some(text.as_bytes().to_vec());
+    }
+
+    /// Whether it has done so.
+    pub fn has_swallowed(&self) -> bool {
+        lock(&self.shared.swallowed).is_none()
+    }
+
     /// Ends all connections.
     pub fn cut(&self) {
         self.shared.cut();
@@ -85,28 +97,54 @@ impl Drop for Relay {
 impl Shared {
     fn carry(self: &Arc<Self>, client: TcpStream) -> Result<()> {
         let server = TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, self.target)))?;
-        let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sockets = lock(&self.sockets);
         sockets.extend([client.try_clone()?, server.try_clone()?]);
         drop(sockets);
         let (from, to) = (client.try_clone()?, server.try_clone()?);
-        thread::spawn(move || pump(from, to, |_| true));
+        thread::spawn(move || pump(from, to, |piece| Some(piece.to_vec())));
         let ours = Arc::clone(self);
         let mut carried = 0_usize;
         thread::spawn(move || {
-            pump(server, client, |octets| {
-                carried = carried.saturating_add(octets);
+            pump(server, client, |piece| {
+                carried = carried.saturating_add(piece.len());
                 let goes_on = carried <= ours.limit.load(Ordering::Relaxed);
                 if !goes_on {
                     ours.full.fetch_add(1, Ordering::Relaxed);
                 }
-                goes_on
+                goes_on.then(|| ours.without_swallowed(piece))
             });
         });
         Ok(())
     }
 
+    fn without_swallowed(&self, piece: &[u8]) -> Vec<u8> {
+        let mut wanted = lock(&self.swallowed);
+        let Some(text) = wanted.as_deref().filter(|text| holds(piece, text)) else {
+            return piece.to_vec();
+        };
+        let tag = piece.split_inclusive(|&octet| octet == b' ').next();
+        let separator = [b"\r\n", tag.unwrap_or_default()].concat();
+        // Responses of one tag, each without the line end before it.
+        let mut rest = piece;
+        let mut kept = Vec::new();
+        while !rest.is_empty() {
+            let begins = |at: &usize| {
+                rest.get(*at..)
+                    .is_some_and(|rest| rest.starts_with(&separator))
+            };
+            let next = (1..rest.len()).find(begins);
+            let (response, others) = rest.split_at(next.map_or(rest.len(), |at| at + 2));
+            if !holds(response, text) {
+                kept.extend_from_slice(response);
+            }
+            rest = others;
+        }
+        *wanted = None;
+        kept
+    }
+
     fn cut(&self) {
-        let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sockets = lock(&self.sockets);
         for socket in sockets.drain(..) {
             // It may be closed already.
             drop(socket.shutdown(Shutdown::Both));
@@ -114,14 +152,24 @@ impl Shared {
     }
 }
 
-/// Copies until `may_pass` forbids a piece, which is kept back with all after it until the sender closes.
-fn pump(mut from: TcpStream, mut to: TcpStream, mut may_pass: impl FnMut(usize) -> bool) {
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn holds(octets: &[u8], text: &[u8]) -> bool {
+    octets.windows(text.len()).any(|window| window == text)
+}
+
+/// Copies what `pass` makes of each piece, until it forbids one, which is kept back with all after it until the sender
+/// closes.
+fn pump(mut from: TcpStream, mut to: TcpStream, mut pass: impl FnMut(&[u8]) -> Option<Vec<u8>>) {
     let mut piece = [0; PIECE_BYTES];
     let mut open = true;
     while let Ok(count @ 1..) = from.read(&mut piece) {
-        open = open && may_pass(count);
         let octets = piece.get(..count).unwrap_or_default();
-        if open && to.write_all(octets).is_err() {
+        let passed = open.then(|| pass(octets)).flatten();
+        open = passed.is_some();
+        if to.write_all(&passed.unwrap_or_default()).is_err() {
             break;
         }
     }
