@@ -21,6 +21,8 @@ use mupdate_tests::wait::wait_for;
 const BOXES: u32 = 4;
 /// Mailboxes of others; with these a dump is long enough to be cut.
 const OTHERS: u32 = 600;
+/// Octets after which dumps stop: in the log-in or the first lines, and later.
+const EARLY_ENDS: [usize; 3] = [200, 5_000, 40_000];
 /// Mailboxes that are made on the backend and selected through the frontend at once.
 const KICKS: u32 = 200;
 
@@ -62,30 +64,62 @@ fn links_that_fail() -> Result<()> {
     site.stop()
 }
 
+/// From a master that only knows UPDATE.
 #[test]
 fn dumps_that_end_early() -> Result<()> {
-    let mut site = Site::start()?;
+    let options = [("mupdate_resync", "no")];
+    let (mut site, ()) = Site::start_with(&options, |_| Ok(()))?;
     let client = site.client()?;
-    for (number, octets) in (0..).zip([200, 5_000, 40_000]) {
-        let before = site.master.logged_in()?.listing("LIST")?;
-        site.relay.limit(octets);
-        let full = site.relay.full();
-        site.relay.cut();
-        wait_for("a dump that stops in the middle", || {
-            Ok((site.relay.full() > full).then_some(()))
+    for (number, octets) in (0..).zip(EARLY_ENDS) {
+        dump_that_ends(&mut site, number, octets, |site| {
+            site.relay.cut();
+            Ok(())
         })?;
-        site.master.kill()?;
-        site.relay.cut();
-        let kept = site.slave.logged_in()?.listing("LIST")?;
-        ensure!(kept == before, "the slave took half a dump for a list");
-        site.master.launch()?;
-        site.edit(number)?;
-        site.relay.limit(usize::MAX);
-        site.relay.cut();
-        site.settles()?;
     }
     client.end(&site)?;
     site.stop()
+}
+
+/// From ours, which an operator has asked for everything.
+#[test]
+fn whole_resyncs_that_end_early() -> Result<()> {
+    let mut site = Site::start()?;
+    let client = site.client()?;
+    for (number, octets) in (0..).zip(EARLY_ENDS) {
+        let mut asked = None;
+        dump_that_ends(&mut site, number, octets, |site| {
+            asked = Some(site.slave.ask_for_all()?);
+            Ok(())
+        })?;
+        asked.context("nobody asked")?.wait()?;
+    }
+    client.end(&site)?;
+    site.stop()
+}
+
+/// A dump, begun by `ask`, that stops after some octets, and a master that dies then.
+fn dump_that_ends(
+    site: &mut Site,
+    number: u32,
+    octets: usize,
+    ask: impl FnOnce(&Site) -> Result<()>,
+) -> Result<()> {
+    let before = site.master.logged_in()?.listing("LIST")?;
+    site.relay.limit(octets);
+    let full = site.relay.full();
+    ask(site)?;
+    wait_for("a dump that stops in the middle", || {
+        Ok((site.relay.full() > full).then_some(()))
+    })?;
+    site.master.kill()?;
+    site.relay.cut();
+    let kept = site.slave.logged_in()?.listing("LIST")?;
+    ensure!(kept == before, "the slave took half a dump for a list");
+    site.master.launch()?;
+    site.edit(number)?;
+    site.relay.limit(usize::MAX);
+    site.relay.cut();
+    site.settles()
 }
 
 /// Our own master has lost its list and says so by streaming to nobody.
@@ -154,7 +188,7 @@ fn a_master_that_is_empty() -> Result<()> {
 /// A master from a backup that lacks much of the list, and knows nothing of that.
 #[test]
 fn a_master_that_is_older() -> Result<()> {
-    let (mut site, older) = Site::start_with(|master| {
+    let (mut site, older) = Site::start_with(&[], |master| {
         let mut backend = master.logged_in()?;
         for number in 0..OTHERS / 2 {
             backend.ok(&activate(number, "old"))?;
@@ -237,11 +271,14 @@ fn deletions_that_are_confirmed() -> Result<()> {
 
 impl Site {
     fn start() -> Result<Self> {
-        Ok(Self::start_with(|_| Ok(()))?.0)
+        Ok(Self::start_with(&[], |_| Ok(()))?.0)
     }
 
-    /// Calls `early` when the master is there and nobody has told it anything.
-    fn start_with<T>(early: impl FnOnce(&mut Master) -> Result<T>) -> Result<(Self, T)> {
+    /// A slave with further options. Calls `early` when the master is there and nobody has told it anything.
+    fn start_with<T>(
+        options: &[(&str, &str)],
+        early: impl FnOnce(&mut Master) -> Result<T>,
+    ) -> Result<(Self, T)> {
         let mut master = Master::start(Program::Ours, &[])?;
         let early = early(&mut master)?;
         let backend = Scratch::new()?;
@@ -256,7 +293,7 @@ impl Site {
             wire.ok(&activate(number, "first"))?;
         }
         let relay = Relay::start(master.port())?;
-        let mut slave = Follower::make(relay.port(), &[])?;
+        let mut slave = Follower::make(relay.port(), options)?;
         let imapd = Imapd::start(slave.node(), free_port()?)?;
         slave.launch()?;
         slave.agrees(&wire.listing("LIST")?)?;

@@ -1,7 +1,7 @@
 //! Our server as a slave.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -178,6 +178,18 @@ impl Follower {
     pub fn logged(&self, text: &str) -> usize {
         let log = std::fs::read(self.scratch.join("log.txt")).unwrap_or_default();
         String::from_utf8_lossy(&log).matches(text).count()
+    }
+
+    /// Lets an operator ask for a whole resync, and does not wait for its end, as the operator's program does.
+    pub fn ask_for_all(&self) -> Result<Child> {
+        let mut command = Command::new(self.programs.join("mupdatectl"));
+        command
+            .args(["resync", "--full", "-C"])
+            .arg(self.node.conf())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        self.node.account().enter(&mut command);
+        command.spawn().context("start mupdatectl")
     }
 
     /// Runs our `mupdatectl` as the account of the server.
