@@ -48,6 +48,33 @@ fn another_list_is_noticed() -> Result<()> {
     in_recovery(&mut master)
 }
 
+/// A store that is brought back as it was when it stopped lacks nothing, but somebody else may go on
+/// with its history: it goes on in another one, once.
+#[test]
+fn a_copied_store_takes_a_new_epoch() -> Result<()> {
+    let mut master = filled()?;
+    let listed = master.logged_in()?.listing("LIST")?;
+    let epoch = master.status("epoch")?;
+    master.stop()?;
+    let backup = master.node().directory().join("backup");
+    copy(&master.data(), &backup)?;
+    fs::remove_dir_all(master.data())?;
+    copy(&backup, &master.data())?;
+    master.launch()?;
+    let after = master.status("epoch")?;
+    ensure!(after != epoch, "still in epoch {epoch}");
+    ensure!(master.log_tail().contains("goes on in a new epoch"));
+    ensure!(
+        master.status("recovery")? == "null",
+        "in recovery though nothing is missing"
+    );
+    ensure!(master.logged_in()?.listing("LIST")? == listed);
+    master.stop()?;
+    master.launch()?;
+    ensure!(master.status("epoch")? == after, "another epoch each time");
+    master.stop()
+}
+
 /// A kill is no loss, and a new site has nothing to recover.
 #[test]
 fn a_kill_is_no_loss() -> Result<()> {

@@ -4,6 +4,7 @@ use std::fs::{self, TryLockError};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::time::SystemTime;
 
 use rustix::fs::{Advice, fadvise};
 
@@ -46,6 +47,9 @@ pub struct Identity {
     pub device: u64,
     /// Number of the file on it.
     pub inode: u64,
+    /// When it came into being, in nanoseconds since 1970; 0 where that is not recorded. Numbers of
+    /// files are used again, and a copy takes over any other time.
+    pub born: u64,
     /// The machine, without spaces; empty where it has no name.
     pub machine: String,
     /// Its start, after which devices may have other numbers.
@@ -129,10 +133,17 @@ impl FileSystem for OsFileSystem {
         Ok(Identity {
             device: metadata.dev(),
             inode: metadata.ino(),
+            born: metadata.created().map_or(0, nanoseconds),
             machine: first_word("/etc/machine-id"),
             boot: first_word("/proc/sys/kernel/random/boot_id"),
         })
     }
+}
+
+/// Since 1970; 0 before.
+fn nanoseconds(time: SystemTime) -> u64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH);
+    u64::try_from(since.unwrap_or_default().as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Nothing where there is no such file.

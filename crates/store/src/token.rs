@@ -33,7 +33,8 @@ pub(crate) fn check(fs: &dyn FileSystem, dir: &Path, token: Token) -> Result<(),
     }
     // Devices are numbered anew when a machine starts.
     let same_device = there.device == here.device || there.boot != here.boot;
-    if there.inode != here.inode || !same_device {
+    let same_file = (there.inode, there.born) == (here.inode, here.born);
+    if !same_file || !same_device {
         return Err("its token is a copy".to_owned());
     }
     Ok(())
@@ -63,11 +64,12 @@ fn print(Token(number): Token, identity: &Identity) -> String {
     let Identity {
         device,
         inode,
+        born,
         machine,
         boot,
     } = identity;
     format!(
-        "mupdate-token 1\nnumber {number:032x}\nmachine {machine}\nboot {boot}\ndevice {device}\ninode {inode}\n"
+        "mupdate-token 1\nnumber {number:032x}\nmachine {machine}\nboot {boot}\ndevice {device}\ninode {inode}\nborn {born}\n"
     )
 }
 
@@ -84,6 +86,7 @@ fn parse(content: &[u8]) -> Option<(Token, Identity)> {
         boot: field("boot")?.to_owned(),
         device: field("device")?.parse().ok()?,
         inode: field("inode")?.parse().ok()?,
+        born: field("born")?.parse().ok()?,
     };
     (print(token, &identity) == text).then_some((token, identity))
 }

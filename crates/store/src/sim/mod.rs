@@ -266,6 +266,7 @@ impl FileSystem for SimDisk {
         let inode = state.names.get(path).ok_or(ErrorKind::NotFound)?;
         Ok(Identity {
             device: 1,
+            born: 0,
             inode: u64::try_from(*inode).map_err(io::Error::other)?,
             machine: state.machine.clone(),
             boot: state.boots.to_string(),
