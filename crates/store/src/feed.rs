@@ -41,7 +41,8 @@ impl HostFilter {
     }
 }
 
-/// The history no longer reaches back to a feed's position: the subscriber must start anew.
+/// The history no longer reaches back to a feed's position, or the master's lines that the subscriber
+/// waits for did not come: it must start anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("feed at {position} fell behind the history, which starts after {start}")]
 pub struct FellBehind {
@@ -83,6 +84,9 @@ pub struct Feed {
     cursor: Cursor,
     /// Names with a change that the filter wanted, passed over because a later one follows.
     owed: HashSet<MailboxName>,
+    /// The subscriber's list may differ from ours where the master's lines are still to come; so they
+    /// must come. Gaps in them when it began; `None`: its list is ours.
+    awaits: Option<u64>,
 }
 
 impl Feed {
@@ -90,8 +94,10 @@ impl Feed {
         shared: Arc<Shared>,
         watch: watch::Receiver<Sequence>,
         from: Sequence,
+        awaits: Option<u64>,
     ) -> Self {
         Self {
+            awaits,
             cursor: shared.feeds.enter(from),
             shared,
             watch,
@@ -111,6 +117,26 @@ impl Feed {
         ahead.map(|_| ()).map_err(|_| Stopped)
     }
 
+    /// To be asked before a subscriber is told that its list is that of a version whose changes it has
+    /// been told: not if it had come with a place of the master's ([`Store::resume`]), and this list
+    /// has since been compared with the master's or taken from a dump. It has to start anew then.
+    ///
+    /// [`Store::resume`]: crate::Store::resume
+    pub fn keeps_up(&mut self, version: &Version) -> Result<(), FellBehind> {
+        let position = self.cursor.get();
+        if self
+            .awaits
+            .is_some_and(|gaps| gaps != version.history().gaps())
+        {
+            let start = version.sequence();
+            return Err(FellBehind { position, start });
+        }
+        if position == version.sequence() && version.is_exact() {
+            self.awaits = None;
+        }
+        Ok(())
+    }
+
     /// The next changes, at most `changes_max` of them looked at. A change whose entry changed again
     /// later is passed over, so a name gets one line however often it changed; with a filter, a
     /// change counts if it, or one passed over, came from or went to one of the servers. Without a
@@ -121,6 +147,7 @@ impl Feed {
         changes_max: usize,
     ) -> Result<Chunk, FellBehind> {
         let version = self.shared.current.load_full();
+        self.keeps_up(&version)?;
         let position = self.cursor.get();
         let mut through = position;
         let mut names = Vec::new();
@@ -146,6 +173,7 @@ impl Feed {
             through = through.max(version.sequence());
         }
         self.cursor.set(through);
+        self.keeps_up(&version)?;
         let exact = through == version.sequence() && version.is_exact();
         Ok(Chunk {
             place: version.place_at(through),

@@ -46,6 +46,8 @@ pub struct History {
     by_place: OrdMap<Sequence, Sequence>,
     /// Which places from before `start` still hold.
     older_places: OlderPlaces,
+    /// How often the owner's history was taken up at a place that the lines before do not lead to.
+    gaps: u64,
 }
 
 /// Which places from before a history may be put in front of its own.
@@ -74,6 +76,7 @@ impl History {
             places: OrdMap::new(),
             by_place: OrdMap::new(),
             older_places: OlderPlaces::All,
+            gaps: 0,
         }
     }
 
@@ -148,6 +151,7 @@ impl History {
             both.groups.insert(*last, Arc::clone(notes));
         }
         both.put_places_behind(self);
+        both.gaps = self.gaps;
         both
     }
 
@@ -235,6 +239,11 @@ impl History {
         self.places.clear();
         self.by_place.clear();
         self.older_places = OlderPlaces::None;
+        self.gaps += 1;
+    }
+
+    pub(crate) fn gaps(&self) -> u64 {
+        self.gaps
     }
 
     /// Adds the places of a history that begins where this one ends.

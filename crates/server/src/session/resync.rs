@@ -111,11 +111,10 @@ impl Session {
         if let Some(feed) = compared.and_then(|compared| compared.feed_from(&place)) {
             return Ok((Way::Log(place.sequence, feed), version));
         }
-        let standing = standing(&self.shared.store, &place).await;
-        let version = self.shared.store.current();
+        let (standing, version) = standing(&self.shared.store, &place).await;
         match standing {
             Standing::From(local) => {
-                let feed = self.shared.store.feed(local);
+                let feed = self.shared.store.resume(local, &version);
                 Ok((Way::Log(place.sequence, feed), version))
             }
             Standing::Behind if place.epoch != version.epoch() => {
@@ -153,9 +152,10 @@ impl Session {
 }
 
 /// Where a place is in our list, once the history from before the start is there.
-async fn standing(store: &Store, place: &Place) -> Standing {
+async fn standing(store: &Store, place: &Place) -> (Standing, Arc<Version>) {
     let mut complete = store.history_complete();
     // Without it the answer is a compare, which is right, too.
     drop(timeout(HISTORY_WAIT, complete.wait_for(|complete| *complete)).await);
-    store.current().local_position(place)
+    let version = store.current();
+    (version.local_position(place), version)
 }

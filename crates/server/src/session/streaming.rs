@@ -286,6 +286,9 @@ impl Streaming {
         if self.chunk.is_some() || self.feed.position() < version.sequence() {
             return Ok(false);
         }
+        // A point must be true of the peer's list, not only of ours.
+        let kept = self.feed.keeps_up(&version);
+        kept.map_err(|_| End::FellBehind)?;
         teller.at_head(session.wire.tail(), &version)
     }
 

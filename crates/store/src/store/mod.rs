@@ -307,7 +307,16 @@ impl Store {
     /// A cursor behind `from`. With a version's own sequence it also holds the history that a dump
     /// of this version must be followed by.
     pub fn feed(&self, from: Sequence) -> Feed {
-        Feed::new(Arc::clone(&self.shared), self.watch(), from)
+        Feed::new(Arc::clone(&self.shared), self.watch(), from, None)
+    }
+
+    /// A cursor for a subscriber that came with a place, and stands at `from` by
+    /// [`Version::local_position`] of `version`. Where a master is followed, its list need not be ours
+    /// at that place, only as near to the master's; see [`Feed::keeps_up`].
+    pub fn resume(&self, from: Sequence, version: &Version) -> Feed {
+        let follows = version.follows.is_some();
+        let awaits = follows.then(|| version.history().gaps());
+        Feed::new(Arc::clone(&self.shared), self.watch(), from, awaits)
     }
 
     /// Carries out what is queued, writes a snapshot if much would have to be replayed, and gives
