@@ -4,8 +4,8 @@
     frontends.py --mupdate target/release/mupdate [--mailboxes 100000] [--json FILE]
 
 For each pair: the master is filled, a frontend's slave starts with an empty mailboxes.db, and then some times with a full
-one and nothing to change (the median is shown). A start is timed from the slave's process to the answer of a NOOP, or a kick,
-that has been through the slave to the master and back. What the host does before (`ctl_cyrusdb -r`, Cyrus's START) is shown by itself:
+one and nothing to change (the median is shown). A start is timed from the slave's process until it answers a NOOP and then a
+kick, whose `ok` has been to the master and back. What the host does before (`ctl_cyrusdb -r`, Cyrus's START) is shown by itself:
 it is the same with both. A reader takes the lock of mailboxes.db every millisecond meanwhile; its longest wait is what a proxy
 would have noticed.
 """
@@ -67,12 +67,10 @@ def tapped(options):
     """A murder whose frontend reaches its master by way of a tap; the tap's ports are known only then."""
     murder = mu.Murder(options)
     tap = Tap(murder.ports["master"])
-    for instance in (murder.frontend,):
-        setting = dict(instance.setting, mupdate_server="%s:%d" % (mu.HOST, tap.port))
-        with open(instance.conf, "w") as file:
-            for key, value in setting.items():
-                if value is not None:
-                    file.write("%s: %s\n" % (key, value))
+    frontend = murder.frontend
+    setting = dict(frontend.setting, mupdate_server="%s:%d" % (mu.HOST, tap.port))
+    with open(frontend.conf, "w") as file:
+        file.writelines("%s: %s\n" % (key, value) for key, value in setting.items() if value is not None)
     return murder, tap
 
 
@@ -102,8 +100,12 @@ def kicked(path):
         return kick.recv(16) == b"ok"
 
 
-def start_slave(murder, tap):
-    """Starts the frontend; (seconds before the slave's process began, seconds from there until verified)."""
+def start_slave(murder, tap=None):
+    """Starts the frontend; (seconds before the slave's process began, seconds from there until verified).
+
+    Cyrus's slave answers a NOOP by itself and asks its master when it is kicked; ours closes a kick without `ok` while it
+    has no link. With a tap a NOOP that was seen there will do.
+    """
     began = time.monotonic()
     murder.start_frontend(wait=False)
     mu.wait_for("process of the slave", lambda: slave_pid(murder), 600, 0.005)
@@ -112,14 +114,15 @@ def start_slave(murder, tap):
         with murder.client(murder.ports["slave"], timeout=600) as client:
             sent = time.monotonic()
             client.ok("NOOP")
-        # Cyrus's slave answers a NOOP by itself, and asks its master when it is kicked.
-        return tap.last_noop > sent or kicked(murder.frontend.kick) and tap.last_noop > sent
+        if tap and tap.last_noop > sent:
+            return True
+        return kicked(murder.frontend.kick) and (not tap or tap.last_noop > sent)
     mu.wait_for("NOOP through the slave", noop, 1200, 0.01)
     verified = age(slave_pid(murder))
     return time.monotonic() - began - verified, verified
 
 
-def measure(murder, tap, mailboxes, restarts):
+def measure(murder, mailboxes, restarts):
     murder.start_master()
     fill(murder, mailboxes)
     database = os.path.join(murder.frontend.configdir, "mailboxes.db")
@@ -129,8 +132,7 @@ def measure(murder, tap, mailboxes, restarts):
         reader, before, seconds = Reader(database), [], []
         reader.start()
         for _ in range(times):
-            tap.reset()
-            host, slave = start_slave(murder, tap)
+            host, slave = start_slave(murder)
             before.append(host)
             seconds.append(slave)
             murder.stop_frontend()
@@ -160,12 +162,11 @@ def main():
         for name, ours in (("cyrus", None), ("ours", programs)):
             if options.only not in (None, name):
                 continue
-            murder, tap = tapped(arguments(os.path.join(base, name), ours))
+            murder = mu.Murder(arguments(os.path.join(base, name), ours))
             try:
-                results[name] = measure(murder, tap, options.mailboxes, options.restarts)
+                results[name] = measure(murder, options.mailboxes, options.restarts)
             finally:
                 murder.stop()
-                tap.close()
             print("# %s: %s" % (name, results[name]), file=sys.stderr, flush=True)
     finally:
         shutil.rmtree(base, ignore_errors=True)
