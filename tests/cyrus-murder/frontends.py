@@ -145,38 +145,52 @@ def measure(murder, mailboxes, restarts):
     return result
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def arguments_of(doc, mailboxes):
+    """The command line of a program that measures two pairs."""
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
     parser.add_argument("--mupdate", required=True, metavar="FILE", help="our program, with mupdatectl beside it")
-    parser.add_argument("--mailboxes", type=int, default=100000)
-    parser.add_argument("--restarts", type=int, default=3)
+    parser.add_argument("--mailboxes", type=int, default=mailboxes)
     parser.add_argument("--only", choices=("cyrus", "ours"))
     parser.add_argument("--json")
-    options = parser.parse_args()
+    return parser
+
+
+def both(options, run):
+    """What `run(name, murder options, ours)` returns for Cyrus's pair and then ours; written to --json too."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     base = tempfile.mkdtemp(prefix="mf", dir="/tmp")
     os.chmod(base, 0o755)
-    programs = compare.installed(tempfile.mkdtemp(prefix="bin", dir=base), options.mupdate)
     results = {}
     try:
+        programs = compare.installed(tempfile.mkdtemp(prefix="bin", dir=base), options.mupdate)
         for name, ours in (("cyrus", None), ("ours", programs)):
-            if options.only not in (None, name):
-                continue
-            murder = mu.Murder(arguments(os.path.join(base, name), ours))
-            try:
-                results[name] = measure(murder, options.mailboxes, options.restarts)
-            finally:
-                murder.stop()
-            print("# %s: %s" % (name, results[name]), file=sys.stderr, flush=True)
+            if options.only in (None, name):
+                results[name] = run(name, arguments(os.path.join(base, name), ours), bool(ours))
     finally:
         shutil.rmtree(base, ignore_errors=True)
-    keys = next(iter(results.values()))
-    print("%-40s%s" % ("%d mailboxes" % options.mailboxes, "".join("%14s" % name for name in results)))
-    for key in keys:
-        print("%-40s%s" % (key, "".join("%14s" % result[key] for result in results.values())))
     if options.json:
         with open(options.json, "w") as file:
             json.dump({"mailboxes": options.mailboxes, "results": results}, file, indent=1)
+    return results
+
+
+def main():
+    parser = arguments_of(__doc__, 100000)
+    parser.add_argument("--restarts", type=int, default=3)
+    options = parser.parse_args()
+
+    def run(name, of_murder, _):
+        murder = mu.Murder(of_murder)
+        try:
+            result = measure(murder, options.mailboxes, options.restarts)
+        finally:
+            murder.stop()
+        print("# %s: %s" % (name, result), file=sys.stderr, flush=True)
+        return result
+    results = both(options, run)
+    print("%-40s%s" % ("%d mailboxes" % options.mailboxes, "".join("%14s" % name for name in results)))
+    for key in next(iter(results.values())):
+        print("%-40s%s" % (key, "".join("%14s" % result[key] for result in results.values())))
 
 
 if __name__ == "__main__":

@@ -7,19 +7,12 @@ A slave is stopped, the master's list is changed, the slave is started again. Oc
 both ways, until a NOOP has been through the slave to the master and back; seconds count from the slave's process. With Cyrus
 every start is a full dump, so only two of the cases are measured there.
 """
-import argparse
-import json
 import os
-import shutil
-import signal
 import sys
-import tempfile
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import baseline  # noqa: E402
-import compare  # noqa: E402
 import frontends  # noqa: E402
-import murder as mu  # noqa: E402
 
 OWNER = len(baseline.FOLDERS)           # mailboxes of one owner
 
@@ -89,36 +82,20 @@ def measure(murder, tap, mailboxes, ours):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--mupdate", required=True, metavar="FILE", help="our program, with mupdatectl beside it")
-    parser.add_argument("--mailboxes", type=int, default=500000)
-    parser.add_argument("--only", choices=("cyrus", "ours"))
-    parser.add_argument("--json")
-    options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    base = tempfile.mkdtemp(prefix="mr", dir="/tmp")
-    os.chmod(base, 0o755)
-    programs = compare.installed(tempfile.mkdtemp(prefix="bin", dir=base), options.mupdate)
-    results = {}
-    try:
-        for name, ours in (("cyrus", None), ("ours", programs)):
-            if options.only not in (None, name):
-                continue
-            murder, tap = frontends.tapped(frontends.arguments(os.path.join(base, name), ours))
-            try:
-                results[name] = measure(murder, tap, options.mailboxes, bool(ours))
-            finally:
-                murder.stop()
-                tap.close()
-    finally:
-        shutil.rmtree(base, ignore_errors=True)
+    options = frontends.arguments_of(__doc__, 500000).parse_args()
+
+    def run(_, of_murder, ours):
+        murder, tap = frontends.tapped(of_murder)
+        try:
+            return measure(murder, tap, options.mailboxes, ours)
+        finally:
+            murder.stop()
+            tap.close()
+    results = frontends.both(options, run)
     print("%d mailboxes" % options.mailboxes)
     for server, rows in results.items():
         for name, row in rows.items():
             print("%-8s%-42s%12d octets%8.2f s  %s" % (server, name, row["octets"], row["seconds"], " ".join(row["commands"])))
-    if options.json:
-        with open(options.json, "w") as file:
-            json.dump({"mailboxes": options.mailboxes, "results": results}, file, indent=1)
 
 
 if __name__ == "__main__":
