@@ -168,19 +168,26 @@ fn report(nodes: &[String], known: &[Node], place: Place) -> anyhow::Result<()> 
     )
 }
 
-/// Why no common place was found.
+/// Why no common place was found. Once a server can't be followed, nobody waits for the others, so what they have told
+/// until then is no reason.
 fn incomparable(nodes: &[String], known: &[Node]) -> anyhow::Error {
-    let mut why = Vec::new();
-    for (node, known) in nodes.iter().zip(known) {
-        why.push(match (&known.unable, known.points.last_key_value()) {
-            (Some(cause), _) => format!("{cause:#}"),
-            (None, None) => format!("{node} has told of no verified state of its list"),
-            (None, Some(((epoch, sequence), _))) => {
-                format!("{node} is at sequence {sequence} of history {epoch}")
-            }
-        });
+    let unable = known.iter().filter_map(|node| node.unable.as_ref());
+    let mut why: Vec<String> = unable.map(|cause| format!("{cause:#}")).collect();
+    if why.is_empty() {
+        let told = nodes.iter().zip(known);
+        why = told.map(|(node, known)| standing(node, known)).collect();
     }
     anyhow!("can't be compared: {}", why.join("; "))
+}
+
+/// Where a server was last.
+fn standing(node: &str, known: &Node) -> String {
+    match known.points.last_key_value() {
+        None => format!("{node} has told of no verified state of its list"),
+        Some(((epoch, sequence), _)) => {
+            format!("{node} is at sequence {sequence} of history {epoch}")
+        }
+    }
 }
 
 #[cfg(test)]
@@ -213,10 +220,12 @@ mod tests {
     fn what_can_not_be_compared_says_why() {
         let nodes = ["a:1".to_owned(), "b:1".to_owned(), "c:1".to_owned()];
         let mut known = [node(&[(1, 7, 5)]), node(&[]), node(&[(2, 7, 5)])];
-        known[2].unable = Some(anyhow!("c:1 does not offer RESYNC"));
         let said = incomparable(&nodes, &known).to_string();
         assert!(said.contains("a:1 is at sequence 7"), "{said}");
         assert!(said.contains("b:1 has told of no"), "{said}");
-        assert!(said.contains("c:1 does not offer RESYNC"), "{said}");
+        assert!(said.contains("c:1 is at sequence 7"), "{said}");
+        known[2].unable = Some(anyhow!("c:1 does not offer RESYNC"));
+        let said = incomparable(&nodes, &known).to_string();
+        assert_eq!(said, "can't be compared: c:1 does not offer RESYNC");
     }
 }
