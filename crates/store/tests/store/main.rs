@@ -7,6 +7,7 @@ mod crash;
 mod damage;
 mod follow;
 mod follow_crash;
+mod follow_steps;
 mod marker;
 mod model;
 mod old_format;
