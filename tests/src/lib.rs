@@ -21,6 +21,7 @@ pub mod replay;
 pub mod response;
 pub mod scram;
 pub mod scratch;
+pub mod site;
 pub mod syslog;
 pub mod transcript;
 pub mod wait;

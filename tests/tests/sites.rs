@@ -1,19 +1,13 @@
 //! Whole sites, with the cyrus.conf that such hosts have: a frontend that is the master too, unified servers, replicated
 //! backends.
 
-use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{Ipv4Addr, TcpStream};
-
 use anyhow::{Context as _, Result, ensure};
-use mupdate_tests::account::Account;
-use mupdate_tests::cyrus::{ADMIN, Backend, Manager, Node, PASSWORD, STRANGER, Service};
-use mupdate_tests::frontend::{Database, Imap, PROXY, PROXYING, add_user, upstream};
+use mupdate_tests::cyrus::{ADMIN, Backend, PASSWORD, STRANGER};
+use mupdate_tests::frontend::{Database, Imap};
 use mupdate_tests::listing::{Known, Listing};
 use mupdate_tests::master::{Master, Program};
 use mupdate_tests::ports::free_port;
-use mupdate_tests::programs;
-use mupdate_tests::scratch::Scratch;
+use mupdate_tests::site::{Host, Programs};
 use mupdate_tests::syslog::Syslog;
 use mupdate_tests::wait::wait_for;
 use mupdate_tests::wire::Wire;
@@ -28,6 +22,7 @@ fn a_frontend_that_is_the_master() -> Result<()> {
     at_one.ok(&format!("CREATE user/{STRANGER}"))?;
     at_one.ok(&format!("CREATE user/{STRANGER}/a"))?;
     at_one.ok(&format!("SETACL user/{STRANGER}/a {ADMIN} lrswipkxtecda"))?;
+    deliver(&one)?;
     at_one.ok("CREATE user/gone")?;
     at_one.ok(&format!("SETACL user/gone {ADMIN} lrswipkxtecda"))?;
     Imap::logged_in(two.port, ADMIN, PASSWORD)?.ok("CREATE user/other")?;
@@ -44,6 +39,11 @@ fn a_frontend_that_is_the_master() -> Result<()> {
     at_one.ok("DELETE user/gone")?;
     let accepted = front.recipients(&[STRANGER, "other", "gone"])?;
     ensure!(accepted == [true, true, false], "lmtpd says {accepted:?}");
+    // A connection of before would be told of the move by closing.
+    drop(mail);
+    for (from, to) in [(&one, &two), (&two, &one), (&one, &two)] {
+        move_user(from, to, &front, mupdate)?;
+    }
 
     let mut wire = Wire::logged_in(mupdate, ADMIN, PASSWORD)?;
     for backend in [&one, &two] {
@@ -70,56 +70,74 @@ fn a_frontend_that_is_the_master() -> Result<()> {
         Database(&front.node).listing()?
     );
     drop(wire);
-    for host in [front, one, two] {
-        host.manager.stop()?;
+    let hosts = [front, one, two];
+    let names: Vec<String> = hosts.iter().map(Host::syslog_name).collect();
+    for host in hosts {
+        host.stop()?;
     }
-    let bad: Vec<String> = syslog
-        .iter()
-        .flat_map(Syslog::lines)
-        .filter(|line| line.contains("mupdate") && (line.contains("ERROR") || is_error(line)))
-        .collect();
-    ensure!(bad.is_empty(), "in syslog:\n{}", bad.join("\n"));
-    Ok(())
+    healthy(syslog.as_ref(), &names)
 }
 
-/// CREATE on either, restarts: what a unified server has of its own stays its own.
+/// XFER of the user: both hosts, the master and the frontend's file agree on the new place, and mail is there.
+fn move_user(from: &Host, to: &Host, front: &Host, mupdate: u16) -> Result<()> {
+    let ids = user_ids(from)?;
+    ensure!(ids.len() == 2, "{ids:?}");
+    from.transfer(STRANGER, to)?;
+    ensure!(user_ids(to)? == ids, "other unique ids: {:?}", to.ids()?);
+    ensure!(
+        user_ids(from)?.is_empty(),
+        "still at home: {:?}",
+        from.ids()?
+    );
+    let listed = Wire::logged_in(mupdate, ADMIN, PASSWORD)?.listing("LIST")?;
+    check_place(&listed, ids.keys(), to)?;
+    check_place(&Database(&front.node).listing()?, ids.keys(), to)?;
+    read_mail(front)
+}
+
+/// CREATE on either, XFER both ways, restarts: what a unified server has of its own stays its own.
 #[test]
 fn a_unified_pair() -> Result<()> {
     let mut master = Master::start(Program::Ours, &[])?;
     let own = Programs::make()?;
-    let (mut one, two) = (
-        Host::unified(&own, master.port())?,
-        Host::unified(&own, master.port())?,
-    );
+    let one = Host::unified(&own, master.port())?;
+    let two = Host::unified(&own, master.port())?;
     let mut at_one = Imap::logged_in(one.port, ADMIN, PASSWORD)?;
     let mut at_two = Imap::logged_in(two.port, ADMIN, PASSWORD)?;
-    at_one.ok(&format!("CREATE user/{STRANGER}"))?;
-    at_one.ok(&format!("CREATE user/{STRANGER}/a"))?;
+    at_one.ok(&format!("CREATE {STRANGER_BOX}"))?;
+    at_one.ok(&format!("CREATE {STRANGER_BOX}/b"))?;
+    at_one.ok("CREATE user/stays")?;
     at_two.ok("CREATE user/other")?;
-    let name = format!("user.{STRANGER}");
-    let ids = one.ids()?;
-    ensure!(ids.contains_key(&name), "no unique id of {name}: {ids:?}");
+    deliver(&one)?;
+    let ids = user_ids(&one)?;
+    ensure!(ids.len() == 2, "{ids:?}");
     for (host, there) in [(&one, "user/other"), (&two, STRANGER_BOX)] {
         wait_for("the other's mailbox", || {
             let listed = Imap::logged_in(host.port, ADMIN, PASSWORD)?.list()?;
             Ok(listed.iter().any(|name| name == there).then_some(()))
         })?;
     }
-    ensure!(one.ids()? == ids, "another unique id: {:?}", one.ids()?);
-    let before = (one.local()?, two.local()?);
-    ensure!(
-        !before.0.is_empty() && !before.1.is_empty(),
-        "nothing is local"
-    );
-    one = one.restart()?;
-    let two = two.restart()?;
-    ensure!(
-        (one.local()?, two.local()?) == before,
-        "a restart has changed local records"
-    );
-    for host in [one, two] {
-        host.manager.stop()?;
+    drop((at_one, at_two));
+    // With the record of the slave in its way, imapd takes nothing in; and nothing is changed.
+    ensure!(one.transfer(STRANGER, &two).is_err(), "XFER works as it is");
+    check_unified(&ids, &two, &one)?;
+    let (mut home, mut away) = (one, two);
+    for round in 0..4 {
+        away = home.transfer_unified(STRANGER, away)?;
+        check_place(&master.logged_in()?.listing("LIST")?, ids.keys(), &away)?;
+        check_unified(&ids, &home, &away).with_context(|| format!("after transfer {round}"))?;
+        let settled = (home.local()?, away.local()?);
+        (home, away) = (home.restart()?, away.restart()?);
+        check_unified(&ids, &home, &away).with_context(|| format!("after restart {round}"))?;
+        let now = (home.local()?, away.local()?);
+        ensure!(
+            now == settled,
+            "round {round}: a restart has made {now:?} of {settled:?}"
+        );
+        (home, away) = (away, home);
     }
+    home.stop()?;
+    away.stop()?;
     master.stop()
 }
 
@@ -146,194 +164,92 @@ fn a_replicated_pair() -> Result<()> {
     master.stop()
 }
 
+/// The user's mailboxes live on `to`, with these ids, and can be read through either host.
+fn check_unified(ids: &Ids, from: &Host, to: &Host) -> Result<()> {
+    ensure!(user_ids(to)? == *ids, "other unique ids: {:?}", to.ids()?);
+    ensure!(
+        user_ids(from)?.is_empty(),
+        "still at home: {:?}",
+        from.ids()?
+    );
+    let records = to.local()?;
+    for id in ids.values() {
+        let record = records.get(&format!("I{id}"));
+        ensure!(
+            record.is_some_and(|record| record.contains("plainuser")),
+            "no I record of {id}: {records:?}"
+        );
+    }
+    for host in [from, to] {
+        wait_for("mail", || read_mail(host).map(Some))?;
+    }
+    Ok(())
+}
+
+/// A message in each mailbox of the user.
+fn deliver(host: &Host) -> Result<()> {
+    let mut mail = Imap::logged_in(host.port, STRANGER, PASSWORD)?;
+    for name in mail.list()? {
+        mail.ok(&format!("APPEND {name} {{9+}}\r\nA: b\r\n\r\nc"))?;
+    }
+    Ok(())
+}
+
+/// Each mailbox of the user has its message.
+fn read_mail(host: &Host) -> Result<()> {
+    let mut mail = Imap::logged_in(host.port, STRANGER, PASSWORD)?;
+    let listed = mail.list()?;
+    ensure!(listed == ["INBOX", "INBOX/b"], "{listed:?}");
+    for name in listed {
+        let said = mail.ok(&format!("SELECT {name}"))?;
+        ensure!(
+            said.iter().any(|line| line == "* 1 EXISTS"),
+            "{name}: {said:?}"
+        );
+        let said = mail.ok("FETCH 1 BODY[TEXT]")?;
+        ensure!(
+            said.iter().any(|line| line.ends_with("BODY[TEXT] c)")),
+            "{name}: {said:?}"
+        );
+    }
+    Ok(())
+}
+
+/// All these mailboxes are active on this host.
+fn check_place<'n>(
+    listing: &Listing,
+    mut names: impl Iterator<Item = &'n String>,
+    host: &Host,
+) -> Result<()> {
+    let place = format!("{}!default", host.name());
+    names.try_for_each(|name| {
+        let known = listing.0.get(name);
+        let right = matches!(known, Some(Known::Active(at, _)) if *at == place);
+        ensure!(right, "{name} is {known:?}, not at {place}");
+        Ok(())
+    })
+}
+
+/// Unique ids of the user's mailboxes that live on a host.
+fn user_ids(host: &Host) -> Result<Ids> {
+    let mut ids = host.ids()?;
+    ids.retain(|name, _| name.starts_with("user.plainuser"));
+    Ok(ids)
+}
+
+/// Nothing from our programs of these hosts that is an error, and no line with the word from Cyrus's.
+fn healthy(syslog: Option<&Syslog>, hosts: &[String]) -> Result<()> {
+    let mut lines = syslog.map(Syslog::lines).unwrap_or_default();
+    lines.retain(|line| hosts.iter().any(|host| line.contains(host)));
+    ensure!(syslog.is_none() || !lines.is_empty(), "nothing in syslog");
+    lines.retain(|line| line.contains("ERROR") || (line.contains("/mupdate[") && is_error(line)));
+    ensure!(lines.is_empty(), "in syslog:\n{}", lines.join("\n"));
+    Ok(())
+}
+
+type Ids = std::collections::BTreeMap<String, String>;
+
 const STRANGER_BOX: &str = "user/plainuser";
-
-/// Our programs, and a users file for hosts that run them.
-struct Programs(Scratch);
-
-impl Programs {
-    fn make() -> Result<Self> {
-        let own = Self(Scratch::new()?);
-        programs::copy_to(own.0.path())?;
-        let users = own.users();
-        let arguments = ["passwd", "--users", &users, ADMIN];
-        let (status, _, complaint) = programs::run("mupdatectl", &arguments, PASSWORD)?;
-        ensure!(status == Some(0), "mupdatectl passwd: {complaint}");
-        Account::of_cyrus()?.give(own.0.path())?;
-        Ok(own)
-    }
-
-    fn users(&self) -> String {
-        self.0.join("users").display().to_string()
-    }
-
-    fn command(&self, options: &str) -> String {
-        format!("{} {options}", self.0.join("mupdate").display())
-    }
-}
-
-/// A host under Cyrus's own process manager.
-struct Host {
-    node: Node,
-    manager: Manager,
-    first: Vec<&'static str>,
-    services: Vec<Service>,
-    port: u16,
-    lmtp: Option<u16>,
-    mupdate: Option<u16>,
-    _scratch: Scratch,
-}
-
-impl Host {
-    fn frontend(own: &Programs, mupdate: u16) -> Result<Self> {
-        let lmtp = free_port()?;
-        let services = vec![
-            service("mupdate", own.command("-m"), mupdate),
-            service("lmtp", "lmtpd -a".to_owned(), lmtp),
-        ];
-        let users = own.users();
-        let mut options = PROXYING.to_vec();
-        options.push(("mupdate_users_file", &users));
-        let mut host = Self::start(mupdate, &options, &[], services)?;
-        host.lmtp = Some(lmtp);
-        wait_for("greeting of the master", || {
-            Wire::greeted(mupdate).map(Some)
-        })?;
-        Ok(host)
-    }
-
-    fn backend(master: u16) -> Result<Self> {
-        let options = [("proxyservers", PROXY), ("delete_mode", "delayed")];
-        let options = [options.as_slice(), &PROXYING].concat();
-        Self::start(master, &options, &["ctl_mboxlist -m"], Vec::new())
-    }
-
-    fn unified(own: &Programs, master: u16) -> Result<Self> {
-        let mupdate = free_port()?;
-        let services = vec![service("mupdate", own.command(""), mupdate)];
-        let users = own.users();
-        let mut options = PROXYING.to_vec();
-        options.extend([
-            ("mupdate_users_file", users.as_str()),
-            ("mupdate_config", "unified"),
-            ("proxyservers", PROXY),
-        ]);
-        let mut host = Self::start(master, &options, &[], services)?;
-        host.mupdate = Some(mupdate);
-        wait_for("greeting of the slave", || Wire::greeted(mupdate).map(Some))?;
-        Ok(host)
-    }
-
-    fn start(
-        master: u16,
-        options: &[(&str, &str)],
-        first: &[&'static str],
-        mut services: Vec<Service>,
-    ) -> Result<Self> {
-        let (scratch, port) = (Scratch::new()?, free_port()?);
-        let server = format!("127.0.0.1:{master}");
-        let mut all = upstream(&server).to_vec();
-        all.extend(options);
-        let name = format!("127.0.0.1:{port}");
-        let admins = format!("cyrus {ADMIN}");
-        all.push(("admins", &admins));
-        let node = Node::make(scratch.path(), &name, &all)?;
-        node.prepare()?;
-        add_user(&node, &name, PROXY)?;
-        services.push(service("imap", "imapd".to_owned(), port));
-        let manager = Manager::start_with(&node, first, &services)?;
-        let host = Self {
-            node,
-            manager,
-            first: first.to_vec(),
-            services,
-            port,
-            lmtp: None,
-            mupdate: None,
-            _scratch: scratch,
-        };
-        host.await_greeting()?;
-        Ok(host)
-    }
-
-    fn restart(mut self) -> Result<Self> {
-        self.manager.stop()?;
-        self.manager = Manager::start_with(&self.node, &self.first, &self.services)?;
-        self.await_greeting()?;
-        if let Some(port) = self.mupdate {
-            wait_for("greeting of the slave", || Wire::greeted(port).map(Some))?;
-        }
-        Ok(self)
-    }
-
-    fn await_greeting(&self) -> Result<()> {
-        wait_for("greeting of imapd", || Imap::connect(self.port).map(Some))
-            .map(drop)
-            .with_context(|| self.manager.log_tail())
-    }
-
-    /// Its name in the murder.
-    fn name(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
-    }
-
-    /// Records of its own mailboxes, and all that is not of mailboxes.
-    fn local(&self) -> Result<BTreeMap<String, String>> {
-        let mut records = Database(&self.node).records()?;
-        records.retain(|key, value| !key.starts_with('N') || !is_remote(value));
-        Ok(records)
-    }
-
-    /// Unique ids of its own mailboxes, by name.
-    fn ids(&self) -> Result<BTreeMap<String, String>> {
-        let ids = self.local()?.into_iter().filter_map(|(key, value)| {
-            let name = key.strip_prefix('N')?.replace('\x1f', ".");
-            let mut words = value.split([' ', '(', ')']);
-            words.find(|word| *word == "I")?;
-            Some((name, words.next()?.to_owned()))
-        });
-        Ok(ids.collect())
-    }
-
-    /// Whether lmtpd takes mail for these users.
-    fn recipients(&self, users: &[&str]) -> Result<Vec<bool>> {
-        let port = self.lmtp.context("no lmtpd")?;
-        let socket = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
-        let mut reader = BufReader::new(socket.try_clone()?);
-        let mut socket = socket;
-        let mut ask = |line: &str| {
-            if !line.is_empty() {
-                socket.write_all(format!("{line}\r\n").as_bytes())?;
-            }
-            loop {
-                let mut said = String::new();
-                ensure!(
-                    reader.read_line(&mut said)? > 0,
-                    "lmtpd closes after {line}"
-                );
-                if said.as_bytes().get(3) != Some(&b'-') {
-                    return Ok(said);
-                }
-            }
-        };
-        ask("")?;
-        ask("LHLO test")?;
-        ask("MAIL FROM:<>")?;
-        let mut accepted = Vec::new();
-        for user in users {
-            accepted.push(ask(&format!("RCPT TO:<{user}>"))?.starts_with("250"));
-        }
-        Ok(accepted)
-    }
-}
-
-fn service(name: &'static str, command: String, port: u16) -> Service {
-    Service {
-        name,
-        command,
-        listen: format!("127.0.0.1:{port}"),
-    }
-}
 
 /// With the identifiers of each ACL in byte order, as [`Database::listing`] has them.
 fn sorted(listing: Listing) -> Listing {
@@ -353,13 +269,6 @@ fn sorted(listing: Listing) -> Listing {
     mailboxes
         .map(|(name, known)| (name, sorted(known)))
         .collect()
-}
-
-/// Flag `r`: the mailbox is another server's.
-fn is_remote(value: &str) -> bool {
-    let mut words = value.split([' ', '(', ')']);
-    words.find(|word| *word == "T");
-    words.next().is_some_and(|flags| flags.contains('r'))
 }
 
 /// A priority of `err` or worse: `<facility * 8 + level>`.

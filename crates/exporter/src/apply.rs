@@ -102,13 +102,18 @@ pub(crate) fn difference(
     }
     match entry {
         Some(entry) if Some(entry.location().server()) == own_server => None,
-        Some(_) if matches!(local, Local::Deleted | Local::Intermediate) => {
-            Some("local tombstone or intermediate, on another server in the directory")
-        }
+        _ if local.yields() => None,
         Some(_) => Some("local mailbox, on another server in the directory"),
-        None if matches!(local, Local::Deleted | Local::Intermediate) => None,
         None => Some("local mailbox, not in the directory"),
     }
+}
+
+/// Whether a local record gives way to what the directory says.
+pub(crate) fn yields(local: Local, entry: Option<&Entry>, own_server: Option<&[u8]>) -> bool {
+    local.yields()
+        && entry.is_some_and(|entry| {
+            entry.acl().is_some() && Some(entry.location().server()) != own_server
+        })
 }
 
 pub(crate) fn unix_seconds(time: SystemTime) -> u64 {

@@ -13,7 +13,7 @@ use proto::MailboxName;
 use store::{Feed, Sequence, Store, Version};
 
 use crate::ExportError;
-use crate::apply::difference;
+use crate::apply::{difference, yields};
 use crate::differences::Differences;
 use crate::holders::Wanted;
 use crate::place::of_database;
@@ -147,7 +147,9 @@ impl Scan {
             return tell.tell(&name, "record can't be read");
         };
         if let Some(local) = record.local(own_server) {
-            if let Some(what) = difference(local, entry, own_server) {
+            if yields(local, entry, own_server) {
+                self.names.push_back(name);
+            } else if let Some(what) = difference(local, entry, own_server) {
                 tell.tell(&name, what);
             }
             return;

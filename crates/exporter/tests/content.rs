@@ -65,7 +65,7 @@ async fn local_records_of_a_unified_server_are_kept_octet_by_octet() {
     .await;
     let exporter = site.started().await;
     // In the comparison, in the live stream, and in a comparison again.
-    let mut mailboxes: Vec<Edit> = ["home", "moving", "between", "unique", "own"]
+    let mut mailboxes: Vec<Edit> = ["home", "moving", "unique", "own"]
         .iter()
         .flat_map(|user| {
             let name = format!("user.{user}");
@@ -76,7 +76,11 @@ async fn local_records_of_a_unified_server_are_kept_octet_by_octet() {
             ]
         })
         .collect();
-    mailboxes.push(activate("DELETED.user.gone.5F3C1A2B", "b9.test!p", ""));
+    for gone in ["user.between", "DELETED.user.gone.5F3C1A2B"] {
+        mailboxes.push(reserve(gone, "b9.test!p"));
+        mailboxes.push(delete(gone));
+        mailboxes.push(activate(gone, "here.test!p", ""));
+    }
     mailboxes.push(activate("user.elsewhere", "b3.test!p", "x\tl\t"));
     site.export(&exporter, mailboxes).await;
     exporter.shutdown().await;
@@ -92,6 +96,50 @@ async fn local_records_of_a_unified_server_are_kept_octet_by_octet() {
         .collect();
     assert_eq!(found, wanted);
     site.cyrus.assert_consistent(file);
+}
+
+/// What an XFER leaves behind on the host that the mailbox has left: who looks for it there must find where it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn tombstones_give_way_to_mailboxes_elsewhere() {
+    let mut site = Site::new();
+    site.config.own_server = Some(b"here.test".to_vec());
+    let file = site.config.mailboxes_db.clone();
+    let gone = [
+        ("user.one", "ed I 11"),
+        ("user.two", "ei I 12"),
+        ("user.three", "ed I 13"),
+        ("user.four", "ed I 14"),
+    ];
+    let lines = gone.map(|(name, kind)| {
+        let key = name.replace('.', "\x1f");
+        format!("N{key}\t%(T {kind} P default V 1 M 1)\n")
+    });
+    site.make_empty();
+    let index = "I11\t%(N user\x1fone T ed M 1)\n";
+    let lines = format!("{index}{}", lines.concat());
+    site.cyrus.dbtool(&file, &["set"], &lines).unwrap();
+    let elsewhere = |name: &str| activate(name, "b1.test!p", "x\tl\t");
+    site.edit(vec![elsewhere("user.one"), elsewhere("user.two")])
+        .await;
+    let exporter = site.started().await;
+    let places = |site: &Site| -> Vec<String> {
+        let content = site.content();
+        let value = |(name, _): &(&str, &str)| {
+            let key = format!("N{}", name.replace('.', "\x1f")).into_bytes();
+            let value = String::from_utf8_lossy(content.get(&key).unwrap()).into_owned();
+            value.split(" M ").next().unwrap().to_owned()
+        };
+        assert!(content.contains_key(b"I11".as_slice()));
+        gone.iter().map(value).collect()
+    };
+    let remote = "%(T er P p S b1.test";
+    let (three, four) = ("%(T ed I 13 P default V 1", "%(T ed I 14 P default V 1");
+    assert_eq!(places(&site), [remote, remote, three, four]);
+    let live = vec![elsewhere("user.three"), reserve("user.four", "b1.test!p")];
+    site.export(&exporter, live).await;
+    assert_eq!(places(&site), [remote, remote, remote, four]);
+    exporter.shutdown().await;
+    site.cyrus.assert_consistent(&file);
 }
 
 /// The index keys for a list of users' mailboxes with an ACL of the owner and two others.

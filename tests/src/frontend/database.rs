@@ -52,6 +52,11 @@ impl Database<'_> {
         self.dbtool(&["set", key, value]).map(drop)
     }
 
+    /// Takes a record out.
+    pub fn remove(&self, key: &str) -> Result<()> {
+        self.dbtool(&["delete", key]).map(drop)
+    }
+
     fn dbtool(self, arguments: &[&str]) -> Result<String> {
         let path = self.path().display().to_string();
         let mut all = vec![path.as_str(), "twoskip"];

@@ -53,7 +53,8 @@ impl Mailboxes {
         Ok(guess.style())
     }
 
-    /// Makes the entry of `name` this one, with its reverse ACL keys.
+    /// Makes the entry of `name` this one, with its reverse ACL keys. A tombstone or an intermediate of the host itself
+    /// gives way to an active mailbox elsewhere, not to a reservation.
     pub fn set<D: Disk>(
         &self,
         transaction: &mut Transaction<'_, D>,
@@ -66,6 +67,7 @@ impl Mailboxes {
         }
         let key = self.naming.key(name);
         let old = match self.remote(transaction, &key)? {
+            Err(local) if local.yields() && entry.acl().is_some() => None,
             Err(local) => return Ok(Outcome::LeftAlone(local)),
             Ok(Some(old)) if old.says(entry) => return Ok(Outcome::Unchanged),
             Ok(old) => old,

@@ -57,6 +57,14 @@ pub enum Local {
     Unreadable,
 }
 
+impl Local {
+    /// Whether the record is of no living mailbox, so that it gives way to a mailbox elsewhere: what an XFER leaves
+    /// behind is a tombstone, and whoever looks for the mailbox here has to be told where it went.
+    pub fn yields(self) -> bool {
+        matches!(self, Self::Deleted | Self::Intermediate)
+    }
+}
+
 impl Record {
     /// Reads a value of any series.
     pub fn parse(value: &[u8]) -> Result<Self, InvalidRecord> {
@@ -137,14 +145,14 @@ impl Record {
     /// Why the record belongs to the host, whose own name is `own_server`; `None` if it was written
     /// by a slave.
     pub fn local(&self, own_server: Option<&[u8]>) -> Option<Local> {
-        if !self.has(b'r') {
-            Some(Local::NotRemote)
-        } else if self.has(b'm') {
+        if self.has(b'm') {
             Some(Local::Moving)
         } else if self.has(b'd') {
             Some(Local::Deleted)
         } else if self.has(b'i') {
             Some(Local::Intermediate)
+        } else if !self.has(b'r') {
+            Some(Local::NotRemote)
         } else if self.unique_id {
             Some(Local::UniqueId)
         } else if own_server.is_some() && self.server.as_deref() == own_server {
@@ -314,8 +322,11 @@ mod tests {
         };
         assert_eq!(local("%(T e P p M 1 A %())"), Some(Local::NotRemote));
         assert_eq!(local("%(T erm P p S b M 1 A %())"), Some(Local::Moving));
+        assert_eq!(local("%(T em P p S b M 1 A %())"), Some(Local::Moving));
         assert_eq!(local("%(T erd S b M 1 A %())"), Some(Local::Deleted));
+        assert_eq!(local("%(T ed I 4c1x M 1)"), Some(Local::Deleted));
         assert_eq!(local("%(T eri S b M 1 A %())"), Some(Local::Intermediate));
+        assert_eq!(local("%(T ei I 4c1x M 1)"), Some(Local::Intermediate));
         assert_eq!(local("%(T er I 4c1x S b M 1 A %())"), Some(Local::UniqueId));
         assert_eq!(
             local("%(T er S here.test M 1 A %())"),
