@@ -69,6 +69,17 @@ pub fn murder_drop_in(options: &[&str]) -> Result<()> {
     run(&scratch, &first, options)
 }
 
+/// As [`murder_drop_in`], with nothing set for us: log-ins are those that the `sasl_*` lines mean to Cyrus's programs.
+/// Needs programs that were built with the feature `sasl-cyrus`.
+pub fn murder_drop_in_with_libsasl(options: &[&str]) -> Result<()> {
+    let scratch = Scratch::new()?;
+    copy_to(scratch.path())?;
+    let program = scratch.join("mupdate").display().to_string();
+    let master = format!("{program} -m");
+    let first = ["--master-bin", &master, "--slave-bin", &program];
+    run(&scratch, &first, options)
+}
+
 /// Sets a user's password in a users file.
 fn passwd(program: &Path, users: &Path, user: &str, password: &str) -> Result<()> {
     let mut command = Command::new(program);

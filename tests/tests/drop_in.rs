@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use mupdate_tests::cyrus::{ADMIN, Manager, Node, PASSWORD, Service};
-use mupdate_tests::harness::murder_drop_in;
+use mupdate_tests::harness::{murder_drop_in, murder_drop_in_with_libsasl};
 use mupdate_tests::listing::{Known, Listing};
 use mupdate_tests::ports::free_port;
 use mupdate_tests::programs;
@@ -28,6 +28,12 @@ fn scram_sha_256() -> Result<()> {
 #[test]
 fn tls() -> Result<()> {
     murder_drop_in(&["--tls"])
+}
+
+/// Passwords from sasldb, and the mechanism's security layer on the connections of Cyrus's programs to the master.
+#[test]
+fn digest_md5() -> Result<()> {
+    murder_drop_in_with_libsasl(&["--sasl-mechs", "DIGEST-MD5"])
 }
 
 /// Cyrus's master starts one process for each address; there is one list all the same, and it goes on when either of
