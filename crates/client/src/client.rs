@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use bytes::BytesMut;
 use proto::codec::{
     Command, Response, Status, decode_base64, encode_base64, encode_sasl_line, parse_response,
 };
@@ -198,6 +199,12 @@ impl Client {
         self.wire.octets()
     }
 
+    /// The connection itself, for whoever goes on in octets of its own, with what has been read of it
+    /// and belongs to no answer yet.
+    pub fn into_stream(self) -> (Stream, BytesMut) {
+        self.wire.into_stream()
+    }
+
     async fn run(&mut self, name: &'static str, command: &Command<'_>) -> Result<(), Error> {
         let tag = self.wire.queue(command);
         loop {
@@ -208,7 +215,7 @@ impl Client {
         }
     }
 
-    pub(crate) async fn receive(&mut self, name: &'static str) -> Result<bytes::BytesMut, Error> {
+    pub(crate) async fn receive(&mut self, name: &'static str) -> Result<BytesMut, Error> {
         self.wire.receive_within(self.timeouts.answer, name).await
     }
 }

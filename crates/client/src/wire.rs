@@ -66,6 +66,10 @@ impl Wire {
         })
     }
 
+    pub(crate) fn into_stream(self) -> (Stream, BytesMut) {
+        (self.stream, self.input)
+    }
+
     pub(crate) fn octets(&self) -> Octets {
         self.octets
     }
