@@ -1,8 +1,8 @@
 //! The octets of a dump from memory over loopback: what a dump costs at least.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
@@ -50,7 +50,7 @@ fn dump(mailboxes: u64) -> Vec<u8> {
 }
 
 async fn round(octets: Arc<[u8]>, readers: usize) -> Result<f64, Error> {
-    let (address, go) = serve(octets, readers)?;
+    let address = serve(octets, readers)?;
     let cancel = CancellationToken::new();
     let worker = Worker::start("readers", &cancel, move || async move {
         let mut connections = Vec::new();
@@ -60,7 +60,6 @@ async fn round(octets: Arc<[u8]>, readers: usize) -> Result<f64, Error> {
                 .map_err(Error::system("connect to a sender"))?;
             connections.push(Raw::new(Stream::from_tcp(tcp), b"", "memory".into(), None));
         }
-        go.send(()).map_err(|_| Error::Thread { name: "senders" })?;
         let began = Instant::now();
         let mut tasks = JoinSet::new();
         for mut raw in connections {
@@ -77,34 +76,41 @@ async fn round(octets: Arc<[u8]>, readers: usize) -> Result<f64, Error> {
     worker.done().await
 }
 
-/// Accepts so many and then, when told, sends to each from a thread of its own.
-fn serve(octets: Arc<[u8]>, readers: usize) -> Result<(SocketAddr, mpsc::Sender<()>), Error> {
+/// Accepts so many, each of which is sent the octets from a thread of its own when it asks.
+fn serve(octets: Arc<[u8]>, readers: usize) -> Result<SocketAddr, Error> {
     let listener = TcpListener::bind("127.0.0.1:0").map_err(Error::system("listen for readers"))?;
     let address = listener
         .local_addr()
         .map_err(Error::system("listen for readers"))?;
-    let (go, told) = mpsc::channel();
-    let send = move || {
-        let accepted: Vec<_> = listener.incoming().take(readers).flatten().collect();
-        if told.recv().is_err() {
-            return;
-        }
-        for mut tcp in accepted {
+    let accept = move || {
+        for mut tcp in listener.incoming().take(readers).flatten() {
             let octets = octets.clone();
             // A reader that has gone is missed by itself.
-            thread::spawn(move || tcp.write_all(&octets));
+            thread::spawn(move || {
+                let mut question = [0; DUMP.len()];
+                tcp.read_exact(&mut question)
+                    .and_then(|()| tcp.write_all(&octets))
+            });
         }
     };
     thread::Builder::new()
         .name("senders".into())
-        .spawn(send)
+        .spawn(accept)
         .map_err(Error::system("start a thread"))?;
-    Ok((address, go))
+    Ok(address)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn every_reader_has_all_of_it() {
+        for readers in [1, 5] {
+            let seconds = round(dump(100_000).into(), readers).await.unwrap();
+            assert!(seconds > 0.0);
+        }
+    }
 
     #[test]
     fn the_size_of_a_dump_is_known_before() {

@@ -231,8 +231,8 @@ fn of_limit(value: f64, limit: f64, more_is_better: bool) -> String {
     }
 }
 
-/// Three digits that say something, and spaces between thousands.
-fn number(value: f64) -> String {
+/// A number with three digits that say something, and spaces between thousands.
+pub fn number(value: f64) -> String {
     let digits = match value.abs() {
         size if size >= 100.0 => 0,
         size if size >= 10.0 => 1,
