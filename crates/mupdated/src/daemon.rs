@@ -57,10 +57,17 @@ async fn live(args: &Args, starter: &Starter, inherited: &Inherited) -> Result<(
         return Err(Failure::new(Status::Config, mistake));
     }
     let mut settings = examined.settings;
-    let levels = if starter.verbose { "debug" } else { "info" };
+    let levels = if starter.verbose || settings.log.debugs {
+        "debug"
+    } else {
+        "info"
+    };
     telemetry::start_service(levels, &settings.log, &starter.service, starter.is_cyrus);
     for remark in &examined.remarks {
         info!(place = %remark.place, option = remark.name, "{}", remark.text);
+    }
+    if rustix::process::geteuid().is_root() {
+        warn!("runs as root: files that it makes belong to root; Cyrus's programs run as cyrus");
     }
     if starter.is_cyrus {
         host_rules::complain(&starter.service);

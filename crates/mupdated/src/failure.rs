@@ -63,6 +63,34 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:#}", self.cause)
+        f.write_str(&told(&self.cause))
+    }
+}
+
+/// An error with its causes, without those that the text before them has already.
+pub fn told(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain() {
+        let cause = cause.to_string();
+        if text.is_empty() {
+            text = cause;
+        } else if !text.ends_with(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let cause = std::io::Error::other("no such file");
+        let quoting = anyhow::Error::new(cause).context("cannot read x: no such file");
+        assert_eq!(told(&quoting), "cannot read x: no such file");
+        let naming = anyhow::anyhow!("no such file").context("data directory");
+        assert_eq!(told(&naming), "data directory: no such file");
     }
 }

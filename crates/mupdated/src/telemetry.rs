@@ -1,5 +1,7 @@
 //! Where log lines go: standard error, syslog as the Cyrus programs use it, or the journal.
 
+mod journal;
+
 use std::env;
 use std::ffi::CString;
 use std::io::{self, IsTerminal};
@@ -9,9 +11,10 @@ pub use syslog_tracing::Facility;
 use syslog_tracing::{Options, Syslog};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer, Registry};
+use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
 
 use crate::config::LogSettings;
+use journal::Journal;
 
 /// Environment variable with the levels to log, in the syntax of `tracing`: `info`,
 /// `warn,server=debug`.
@@ -30,7 +33,7 @@ pub enum LogTarget {
     StandardError,
     /// `syslog(3)`, with the process id.
     Syslog,
-    /// systemd's journal, with fields.
+    /// systemd's journal, with the level as priority.
     Journal,
 }
 
@@ -59,7 +62,7 @@ pub(crate) fn start_service(
     let layer = match target {
         LogTarget::StandardError => None,
         LogTarget::Syslog => to_syslog(settings, service),
-        LogTarget::Journal => tracing_journald::layer().ok().map(Layer::boxed),
+        LogTarget::Journal => to_journal(service),
     };
     let is_there = layer.is_some();
     begin(
@@ -111,7 +114,7 @@ fn begin(default_levels: &str, layer: BoxedLayer) {
 }
 
 fn to_standard_error() -> impl Layer<Registry> + Send + Sync {
-    tracing_subscriber::fmt::layer()
+    fmt::layer()
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
         .with_target(false)
@@ -126,13 +129,22 @@ fn to_syslog(settings: &LogSettings, service: &str) -> Option<BoxedLayer> {
     let name = CString::new(format!("{prefix}/{service}")).ok()?;
     let facility = settings.facility.unwrap_or(Facility::Mail);
     let syslog = Syslog::new(name, Options::LOG_PID, facility)?;
-    let layer = tracing_subscriber::fmt::layer()
-        .with_writer(syslog)
+    Some(Box::new(bare_lines().with_writer(syslog)))
+}
+
+fn to_journal(service: &str) -> Option<BoxedLayer> {
+    let journal = Journal::connect(service).ok()?;
+    Some(Box::new(bare_lines().with_writer(journal)))
+}
+
+/// Lines to which whoever takes them adds time and level.
+fn bare_lines()
+-> fmt::Layer<Registry, fmt::format::DefaultFields, fmt::format::Format<fmt::format::Full, ()>> {
+    fmt::layer()
         .without_time()
         .with_level(false)
         .with_target(false)
-        .with_ansi(false);
-    Some(Box::new(layer))
+        .with_ansi(false)
 }
 
 /// Whether standard error is the journal's.

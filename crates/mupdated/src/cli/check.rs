@@ -1,169 +1,289 @@
 //! `mupdate --check-config`: what an imapd.conf would have this program do, and what is wrong with it.
 
 use std::fmt::Write as _;
-use std::fs;
 use std::io::{self, Write as _};
-use std::path::Path;
 use std::process::ExitCode;
 
-use transport::tls::ServerVerification;
-use x509_parser::pem::Pem;
+use transport::tls::{AuthorityFiles, ServerVerification};
 
+use super::certificates;
 use super::mupdate::Args;
-use crate::config::{Examined, ExportMode, MurderKind, Settings, SettingsError, TlsFiles};
+use crate::config::{
+    Examined, ExportMode, LoginMethod, MurderKind, Settings, SettingsError, SyntaxError, TlsFiles,
+};
 use crate::daemon::is_master_here;
-use crate::failure::Status;
+use crate::failure::{Status, told};
 use crate::inherited_fds::Inherited;
-use crate::node::load_tls;
+use crate::node::{Offer, Places, client_login, client_tls, load_tls, offer};
 use crate::service::Starter;
-
-/// What there is to say: good, doubtful and wrong.
-#[derive(Default)]
-struct Report {
-    plan: String,
-    warnings: Vec<String>,
-    mistakes: Vec<String>,
-}
 
 /// Prints the report; ends with 0, or with 78 if the program would not start.
 pub(crate) async fn run(args: &Args, starter: &Starter, inherited: &Inherited) -> ExitCode {
-    let Examined {
-        settings,
-        mistakes,
-        remarks,
-    } = Settings::examine(&args.config, &starter.service);
-    let mut report = Report {
-        mistakes: mistakes.iter().map(SettingsError::to_string).collect(),
-        ..Report::default()
-    };
-    for remark in remarks {
-        let line = format!("{}: '{}' {}", remark.place, remark.name, remark.text);
-        report.warnings.push(line);
+    let examined = Settings::examine(&args.config, &starter.service);
+    let mut report = Report::new(&examined);
+    if report.is_readable(args) {
+        let is_master = report.is_master(args).await;
+        let places = args.places(&examined.settings, inherited);
+        if report.plan(&places, is_master).is_err() {
+            return ExitCode::FAILURE;
+        }
     }
-    let is_master =
-        args.role.master || (args.role.auto && is_master_here(&settings).await.unwrap_or(false));
-    if report.plan(args, &settings, is_master, inherited).is_err() || report.print().is_err() {
-        return ExitCode::FAILURE;
-    }
-    if report.mistakes.is_empty() {
+    if report.print().is_err() {
+        ExitCode::FAILURE
+    } else if report.mistakes.is_empty() {
         ExitCode::SUCCESS
     } else {
         Status::Config.exit_code()
     }
 }
 
-impl Report {
-    fn plan(
-        &mut self,
-        args: &Args,
-        settings: &Settings,
-        is_master: bool,
-        inherited: &Inherited,
-    ) -> std::fmt::Result {
-        let places = args.places(settings, inherited);
+/// What there is to say: good, doubtful and wrong.
+struct Report<'a> {
+    examined: &'a Examined,
+    plan: String,
+    notes: Vec<String>,
+    mistakes: Vec<String>,
+}
+
+impl<'a> Report<'a> {
+    fn new(examined: &'a Examined) -> Self {
+        let remarks = examined.remarks.iter();
+        Self {
+            examined,
+            plan: String::new(),
+            notes: remarks
+                .map(|remark| format!("{}: '{}' {}", remark.place, remark.name, remark.text))
+                .collect(),
+            mistakes: Vec::new(),
+        }
+    }
+
+    /// Takes over the mistakes of the file; of one that can't be read there is nothing else to say.
+    fn is_readable(&mut self, args: &Args) -> bool {
+        let is_unreadable = |mistake: &&SettingsError| matches!(mistake, SettingsError::Syntax(SyntaxError::Io { file, .. }) if *file == args.config);
+        let mistakes = &self.examined.mistakes;
+        if let Some(mistake) = mistakes.iter().find(is_unreadable) {
+            self.mistakes.push(mistake.to_string());
+            return false;
+        }
+        let mut mistakes: Vec<&SettingsError> = mistakes.iter().collect();
+        mistakes.sort_by_key(|mistake| mistake.place());
+        self.mistakes
+            .extend(mistakes.into_iter().map(ToString::to_string));
+        true
+    }
+
+    async fn is_master(&mut self, args: &Args) -> bool {
+        if args.role.master || !args.role.auto {
+            return args.role.master;
+        }
+        match is_master_here(&self.examined.settings).await {
+            Ok(is_master) => is_master,
+            // A value that means nothing is named with its line further on.
+            Err(failure) if failure.status == Status::Config => false,
+            Err(failure) => {
+                self.notes.push(format!(
+                    "{failure}; it is tried again until it is known. Shown as a slave"
+                ));
+                false
+            }
+        }
+    }
+
+    fn plan(&mut self, places: &Places, is_master: bool) -> std::fmt::Result {
+        let settings = &self.examined.settings;
         let role = if is_master { "master" } else { "slave" };
         let murder = match settings.murder {
             MurderKind::Standard => "standard",
             MurderKind::Replicated => "replicated",
             MurderKind::Unified => "unified",
         };
-        writeln!(self.plan, "role          {role} of a {murder} murder")?;
-        writeln!(self.plan, "servername    {}", settings.servername)?;
-        let admins = settings.admins.join(" ");
-        writeln!(
-            self.plan,
-            "may log in    {}",
-            if admins.is_empty() { "nobody" } else { &admins }
-        )?;
-        writeln!(self.plan, "users         {}", places.users_file.display())?;
-        writeln!(self.plan, "own data      {}", places.data_dir.display())?;
-        let listen = places.listen.join(" ");
-        writeln!(
-            self.plan,
-            "listens on    {listen}, or on the sockets of Cyrus's master or systemd"
-        )?;
-        if settings.admins.is_empty() {
-            self.warnings
-                .push("no 'admins': nobody can log in".to_owned());
-        }
+        self.line("role", format_args!("{role} of a {murder} murder"))?;
+        self.line("servername", &settings.servername)?;
         if is_master {
             self.master(settings)?;
         } else {
-            self.slave(settings)?;
+            self.slave(settings, places)?;
         }
+        let listen = places.listen.join(" ");
+        self.line(
+            "listens on",
+            format_args!("{listen}, or on the sockets of Cyrus's master or systemd"),
+        )?;
+        self.login(settings, places)?;
+        match &settings.tls {
+            None => self.line("STARTTLS", "no")?,
+            Some(files) => self.tls(files)?,
+        }
+        self.line("own data", places.data_dir.display())?;
         let path = places.mailboxes_db.as_deref();
         let path = path.map_or_else(|| "none".to_owned(), |path| path.display().to_string());
-        writeln!(self.plan, "mailboxes.db  {path}")?;
-        match &settings.tls {
-            None => writeln!(self.plan, "STARTTLS      no"),
-            Some(files) => self.tls(files),
+        self.line("mailboxes.db", path)?;
+        if rustix::process::geteuid().is_root() {
+            self.notes.push(
+                "read as root: whether the user that mupdate runs as may read these files is told only by that user"
+                    .to_owned(),
+            );
+        }
+        Ok(())
+    }
+
+    fn line(&mut self, what: &str, value: impl std::fmt::Display) -> std::fmt::Result {
+        writeln!(self.plan, "{what:<14}{value}")
+    }
+
+    /// An option as it stands, with its place before it.
+    fn quoted(&self, name: &str, value: &str) -> String {
+        match self.examined.place(name) {
+            Some(place) => format!("{place}: '{name}: {value}'"),
+            None => format!("'{name}: {value}'"),
         }
     }
 
     fn master(&mut self, settings: &Settings) -> std::fmt::Result {
         if settings.murder == MurderKind::Unified {
-            let mistake = "'mupdate_config: unified': there is no master on a unified server";
-            self.mistakes.push(mistake.to_owned());
+            let mistake = self.quoted("mupdate_config", "unified");
+            self.mistakes
+                .push(format!("{mistake}: there is no master on a unified server"));
         }
-        let exports = match settings.export.mode {
-            Some(ExportMode::BeforeOk) => "before OK",
-            Some(ExportMode::AfterOk) => "after OK",
-            Some(ExportMode::Off) => "never",
-            None => "before OK under Cyrus's master, else never",
-        };
-        writeln!(self.plan, "exports       {exports}")
+        if settings.upstream.is_none() && self.examined.place("mupdate_config").is_some() {
+            let option = self.place("mupdate_config");
+            self.notes.push(format!(
+                "{option}'mupdate_config' counts only where 'mupdate_server' is set, as with Cyrus"
+            ));
+        }
+        self.line(
+            "exports",
+            match settings.export.mode {
+                Some(ExportMode::BeforeOk) => "before OK",
+                Some(ExportMode::AfterOk) => "after OK",
+                Some(ExportMode::Off) => "never",
+                None => "before OK under Cyrus's master, else never",
+            },
+        )
     }
 
-    fn slave(&mut self, settings: &Settings) -> std::fmt::Result {
+    fn slave(&mut self, settings: &Settings, places: &Places) -> std::fmt::Result {
         let Some(upstream) = &settings.upstream else {
             let mistake = "no 'mupdate_server': a slave has nobody to follow; a master has -m";
             self.mistakes.push(mistake.to_owned());
             return Ok(());
         };
         match upstream.parse::<slave::Upstream>() {
-            Ok(parsed) => writeln!(self.plan, "follows       {parsed}")?,
-            Err(cause) => self
-                .mistakes
-                .push(format!("'mupdate_server: {upstream}' {cause}")),
+            Ok(parsed) => {
+                self.line("follows", &parsed)?;
+                for option in &parsed.ignored {
+                    let line = self.quoted("mupdate_server", upstream);
+                    self.notes
+                        .push(format!("{line}: '/{option}' has no effect"));
+                }
+            }
+            Err(cause) => {
+                let line = self.quoted("mupdate_server", upstream);
+                self.mistakes.push(format!("{line} {cause}"));
+            }
         }
         let client = &settings.client;
-        let name = client.authname.as_ref().or(client.username.as_ref());
-        match name {
-            Some(name) => writeln!(self.plan, "logs in as    {name}")?,
-            None if client.certificate.is_some() => {
-                writeln!(self.plan, "logs in with  its certificate")?;
+        match client.authname.as_ref().or(client.username.as_ref()) {
+            Some(name) => self.line("logs in as", name)?,
+            None if client.certificate.is_some() => self.line("logs in with", "its certificate")?,
+            None => self.line("logs in with", "what libsasl2 finds, a Kerberos ticket say")?,
+        }
+        if let Err(cause) = client_login(settings, places) {
+            self.mistakes.push(told(&cause));
+        }
+        self.client_tls(settings);
+        Ok(())
+    }
+
+    fn client_tls(&mut self, settings: &Settings) {
+        let client = &settings.client;
+        if let Err(cause) = client_tls(settings) {
+            let place = self.place("tls_client_cert");
+            self.mistakes.push(format!("{place}{}", told(&cause)));
+        }
+        if let Some((certificate, _)) = &client.certificate {
+            self.notes.extend(certificates::of_own(certificate));
+        }
+        match client.verification {
+            ServerVerification::No => {}
+            ServerVerification::Ca | ServerVerification::Full => {
+                let authorities = AuthorityFiles {
+                    file: client.ca_file.clone(),
+                    directory: client.ca_dir.clone(),
+                };
+                self.notes
+                    .extend(certificates::of_authorities(&authorities));
             }
-            None => self.mistakes.push(
-                "nobody to log in as: set 'mupdate_authname' and 'mupdate_password'".to_owned(),
-            ),
         }
         if client.verification == ServerVerification::Full {
-            self.warnings.push(
+            self.notes.push(
                 "'mupdate_tls_verify: full': a master's certificate with a common name only is refused; it needs a subjectAltName".to_owned(),
             );
+        }
+    }
+
+    fn login(&mut self, settings: &Settings, places: &Places) -> std::fmt::Result {
+        let admins = settings.admins.join(" ");
+        let nobody = admins.is_empty();
+        self.line("may log in", if nobody { "nobody" } else { &admins })?;
+        if nobody {
+            self.notes.push("no 'admins': nobody can log in".to_owned());
+        }
+        let users = places.users_file.display();
+        match offer(settings, places) {
+            Err(failure) => self.mistakes.push(failure.to_string()),
+            Ok(Offer::NoUsers) => {
+                self.line("log-ins by", format_args!("users file {users}"))?;
+                self.notes.push(format!(
+                    "no users file yet: 'mupdatectl passwd --users {users} NAME' makes it"
+                ));
+            }
+            Ok(Offer::Mechanisms { method, clear, tls }) => {
+                match method {
+                    LoginMethod::UsersFile => {
+                        self.line("log-ins by", format_args!("users file {users}"))?;
+                    }
+                    LoginMethod::CyrusSasl => {
+                        self.line("log-ins by", "libsasl2, as the 'sasl_' lines say")?;
+                    }
+                }
+                self.line("mechanisms", shown(&clear))?;
+                if settings.tls.is_some() {
+                    self.line("with TLS", shown(&tls))?;
+                }
+            }
         }
         Ok(())
     }
 
     fn tls(&mut self, files: &TlsFiles) -> std::fmt::Result {
-        writeln!(self.plan, "STARTTLS      {}", files.certificate.display())?;
+        self.line("STARTTLS", files.certificate.display())?;
         if let Err(failure) = load_tls(files) {
-            self.mistakes.push(failure.to_string());
+            let place = self.place("tls_server_cert");
+            self.mistakes.push(format!("{place}{failure}"));
         }
-        if common_name_only(&files.certificate) {
-            self.warnings.push(format!(
-                "{}: has a common name but no subjectAltName: peers on rustls that verify names refuse it, Cyrus's do not",
-                files.certificate.display()
-            ));
-        }
+        self.notes.extend(certificates::of_own(&files.certificate));
+        let authorities = AuthorityFiles {
+            file: files.client_ca_file.clone(),
+            directory: files.client_ca_dir.clone(),
+        };
+        self.notes
+            .extend(certificates::of_authorities(&authorities));
         Ok(())
+    }
+
+    /// `FILE line N: `, or nothing.
+    fn place(&self, name: &str) -> String {
+        let place = self.examined.place(name);
+        place.map(|place| format!("{place}: ")).unwrap_or_default()
     }
 
     fn print(&self) -> io::Result<()> {
         let mut out = io::stdout().lock();
         out.write_all(self.plan.as_bytes())?;
-        for warning in &self.warnings {
-            writeln!(out, "note: {warning}")?;
+        for note in &self.notes {
+            writeln!(out, "note: {note}")?;
         }
         for mistake in &self.mistakes {
             writeln!(out, "MISTAKE: {mistake}")?;
@@ -177,19 +297,10 @@ impl Report {
     }
 }
 
-/// Whether the first certificate of a file names no host but in its subject.
-fn common_name_only(file: &Path) -> bool {
-    let Ok(octets) = fs::read(file) else {
-        return false;
-    };
-    let first = Pem::iter_from_buffer(&octets)
-        .filter_map(Result::ok)
-        .find(|block| block.label == "CERTIFICATE");
-    let Some(block) = first else {
-        return false;
-    };
-    let Ok(certificate) = block.parse_x509() else {
-        return false;
-    };
-    matches!(certificate.subject_alternative_name(), Ok(None))
+fn shown(mechanisms: &[String]) -> String {
+    if mechanisms.is_empty() {
+        "none: nobody can log in".to_owned()
+    } else {
+        mechanisms.join(" ")
+    }
 }

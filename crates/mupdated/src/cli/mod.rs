@@ -1,5 +1,6 @@
 //! Command lines. Only this module prints.
 
+mod certificates;
 pub(crate) mod check;
 mod db;
 mod demo;

@@ -27,10 +27,6 @@ const WITHOUT_EFFECT: &[(&str, &str)] = &[
     ("loginrealms", IDENTITIES),
     ("virtdomains", IDENTITIES),
     ("proxyservers", "kicks are answered whoever sends them"),
-    (
-        "mboxlist_db",
-        "the form of mailboxes.db is told by the file itself; it is written as twoskip",
-    ),
     ("sasl_minimum_layer", LAYERS),
     ("sasl_maximum_layer", LAYERS),
     (
@@ -60,6 +56,10 @@ const WITHOUT_EFFECT: &[(&str, &str)] = &[
     ("maxquoted", LIMITS),
     ("maxliteral", LIMITS),
     ("literalminus", LIMITS),
+    ("tcp_keepalive", KEEPALIVE),
+    ("tcp_keepalive_cnt", KEEPALIVE),
+    ("tcp_keepalive_idle", KEEPALIVE),
+    ("tcp_keepalive_intvl", KEEPALIVE),
     (
         "reverseacls",
         "the keys are kept where mailboxes.db has them",
@@ -69,6 +69,7 @@ const WITHOUT_EFFECT: &[(&str, &str)] = &[
 const THREADS: &str = "a connection needs no thread of its own";
 const IDENTITIES: &str =
     "users are named as in the users file; there is no default realm to take away";
+const KEEPALIVE: &str = "keepalive is on for every connection, with times of its own";
 const LAYERS: &str = "mechanisms of this program have no layers; use TLS";
 const CIPHERS: &str = "the list of rustls stands: TLS 1.2 with ECDHE and AEAD ciphers, and TLS 1.3";
 const LIMITS: &str =
@@ -109,6 +110,7 @@ const HONOURED: &[&str] = &[
     "auditlog",
     "client_timeout",
     "configdirectory",
+    "debug",
     "debug_command",
     "defaultdomain",
     "failedloginpause",
@@ -181,6 +183,10 @@ fn value_without_effect(name: &str, value: &str) -> Option<String> {
                 )
             })
         }
+        "mboxlist_db" if value != "twoskip" => Some(
+            "has no effect: mailboxes.db is kept as twoskip, into which cvt_cyrusdb changes a file of another kind"
+                .to_owned(),
+        ),
         "deletedprefix" if value != "DELETED" => {
             Some("has no effect: deleted mailboxes are told by DELETED".to_owned())
         }

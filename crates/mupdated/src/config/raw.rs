@@ -11,6 +11,8 @@ use thiserror::Error;
 
 /// How deep `@include` may nest.
 const INCLUDE_DEPTH_MAX: usize = 8;
+/// What a value may begin with instead of a path.
+const DIRECTORY_WORD: &str = "{configdirectory}";
 
 /// All options of an imapd.conf, unchecked, each with where it stands.
 #[derive(Debug, Clone, Default)]
@@ -26,7 +28,7 @@ pub(crate) struct RawOption {
 }
 
 /// A line of a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     /// The file.
     pub file: PathBuf,
@@ -47,6 +49,16 @@ pub enum SyntaxError {
     /// The file can't be read.
     #[error("configuration {}: {cause}", file.display())]
     Io {
+        /// The file.
+        file: PathBuf,
+        /// What the system said.
+        cause: io::Error,
+    },
+    /// A file to be included can't be read.
+    #[error("{place}: '@include: {}' {cause}", file.display())]
+    Include {
+        /// Where.
+        place: Place,
         /// The file.
         file: PathBuf,
         /// What the system said.
@@ -84,6 +96,20 @@ pub enum SyntaxError {
     },
 }
 
+impl SyntaxError {
+    /// The line it is about.
+    pub(crate) fn place(&self) -> Option<&Place> {
+        match self {
+            Self::Io { .. } => None,
+            Self::Include { place, .. }
+            | Self::NotAnOption { place }
+            | Self::EmptyValue { place, .. }
+            | Self::Twice { place, .. }
+            | Self::TooDeep { place } => Some(place),
+        }
+    }
+}
+
 impl RawConfig {
     /// Reads a file and what it includes.
     pub fn read(file: &Path) -> Result<Self, SyntaxError> {
@@ -98,8 +124,32 @@ impl RawConfig {
     /// Reads a file and what it includes, and goes on behind each mistake.
     pub(crate) fn read_all(file: &Path) -> (Self, Vec<SyntaxError>) {
         let (mut config, mut mistakes) = (Self::default(), Vec::new());
-        config.read_file(file, 0, &mut mistakes);
+        match fs::read(file) {
+            Ok(octets) => config.read_lines(file, &octets, 0, &mut mistakes),
+            Err(cause) => mistakes.push(SyntaxError::Io {
+                file: file.into(),
+                cause,
+            }),
+        }
         (config, mistakes)
+    }
+
+    /// Puts the value of `configdirectory` where a value begins with `{configdirectory}` (Cyrus:
+    /// `config_read`).
+    pub(crate) fn expand(&mut self, service: &str) {
+        let Some((_, directory)) = self.option(service, "configdirectory") else {
+            return;
+        };
+        let directory = directory.value.clone();
+        for option in self.options.values_mut() {
+            let length = DIRECTORY_WORD.len();
+            let Some((word, rest)) = option.value.split_at_checked(length) else {
+                continue;
+            };
+            if word.eq_ignore_ascii_case(DIRECTORY_WORD) && directory != option.value {
+                option.value = format!("{directory}{rest}");
+            }
+        }
     }
 
     /// All options, in no order.
@@ -131,15 +181,14 @@ impl RawConfig {
         found.into_iter().collect()
     }
 
-    fn read_file(&mut self, file: &Path, depth: usize, mistakes: &mut Vec<SyntaxError>) {
-        let octets = fs::read(file).unwrap_or_else(|cause| {
-            mistakes.push(SyntaxError::Io {
-                file: file.into(),
-                cause,
-            });
-            Vec::new()
-        });
-        let text = String::from_utf8_lossy(&octets);
+    fn read_lines(
+        &mut self,
+        file: &Path,
+        octets: &[u8],
+        depth: usize,
+        mistakes: &mut Vec<SyntaxError>,
+    ) {
+        let text = String::from_utf8_lossy(octets);
         for (line, content) in logical_lines(&text) {
             let place = Place {
                 file: file.into(),
@@ -176,7 +225,14 @@ impl RawConfig {
             if depth >= INCLUDE_DEPTH_MAX {
                 return Err(SyntaxError::TooDeep { place });
             }
-            self.read_file(Path::new(value), depth + 1, mistakes);
+            let file = Path::new(value);
+            match fs::read(file) {
+                Ok(octets) => self.read_lines(file, &octets, depth + 1, mistakes),
+                Err(cause) => {
+                    let file = file.into();
+                    return Err(SyntaxError::Include { place, file, cause });
+                }
+            }
             return Ok(());
         }
         if let Some(first) = self.options.get(&name) {
@@ -255,6 +311,26 @@ mod tests {
         assert!(
             complaint("a: 1\nb: \\\n2\na: 3\n").starts_with(" line 1"),
             "the first place is named too"
+        );
+    }
+
+    #[test]
+    fn a_value_may_begin_with_the_word_for_configdirectory() {
+        let text = "mupdate_data_dir: {ConfigDirectory}/m\nconfigdirectory: /c\nadmins: a {configdirectory}\n";
+        let mut config = read(text).unwrap();
+        config.expand("mupdate");
+        let value = |name: &str| config.option("mupdate", name).unwrap().1.value.clone();
+        assert_eq!(value("mupdate_data_dir"), "/c/m");
+        assert_eq!(value("admins"), "a {configdirectory}");
+        assert_eq!(value("configdirectory"), "/c");
+    }
+
+    #[test]
+    fn the_line_of_a_missing_include_is_named() {
+        let said = complaint("a: 1\n@include: /nowhere/x\n");
+        assert!(
+            said.starts_with(" line 2: '@include: /nowhere/x' "),
+            "{said}"
         );
     }
 

@@ -91,6 +91,8 @@ pub struct LogSettings {
     pub syslog_prefix: Option<String>,
     /// `syslog_facility`.
     pub facility: Option<Facility>,
+    /// `debug`: more is logged.
+    pub debugs: bool,
 }
 
 /// How `mailboxes.db` is written.
@@ -127,9 +129,9 @@ pub struct ClientSettings {
     pub timeout: Duration,
     /// `mupdate_tls_verify`.
     pub verification: ServerVerification,
-    /// `mupdate_tls_ca_file`, else `tls_client_ca_file`.
+    /// `mupdate_tls_ca_file`, else `tls_server_ca_file`, else `tls_client_ca_file`.
     pub ca_file: Option<PathBuf>,
-    /// `mupdate_tls_ca_dir`, else `tls_client_ca_dir`.
+    /// `mupdate_tls_ca_dir`, else `tls_server_ca_dir`, else `tls_client_ca_dir`.
     pub ca_dir: Option<PathBuf>,
     /// `tls_client_cert` and `tls_client_key`.
     pub certificate: Option<(PathBuf, PathBuf)>,
@@ -172,6 +174,16 @@ pub struct Examined {
     pub mistakes: Vec<SettingsError>,
     /// What has no effect.
     pub remarks: Vec<Remark>,
+    raw: RawConfig,
+    service: String,
+}
+
+impl Examined {
+    /// Where the line is that sets this option.
+    pub(crate) fn place(&self, name: &str) -> Option<&Place> {
+        let (_, option) = self.raw.option(&self.service, name)?;
+        Some(&option.place)
+    }
 }
 
 /// Why an imapd.conf can't be used.
@@ -203,6 +215,17 @@ pub enum SettingsError {
     },
 }
 
+impl SettingsError {
+    /// The line it is about.
+    pub(crate) fn place(&self) -> Option<&Place> {
+        match self {
+            Self::Syntax(mistake) => mistake.place(),
+            Self::Value { place, .. } => Some(place),
+            Self::Missing { .. } => None,
+        }
+    }
+}
+
 const CONNECTIONS_MAX: u64 = 1_000_000;
 const HISTORY_CHANGES_MAX: u64 = 100_000_000;
 
@@ -220,7 +243,8 @@ impl Settings {
     /// Reads `file` as [`Settings::read`] does, and goes on behind each mistake, as if the line with it
     /// were not there.
     pub fn examine(file: &Path, service: &str) -> Examined {
-        let (raw, syntax) = RawConfig::read_all(file);
+        let (mut raw, syntax) = RawConfig::read_all(file);
+        raw.expand(service);
         let options = Options::new(&raw, service);
         let settings = Self::from_options(&options, file);
         let mut mistakes: Vec<SettingsError> = syntax.into_iter().map(Into::into).collect();
@@ -229,6 +253,8 @@ impl Settings {
             settings,
             mistakes,
             remarks: known::remarks(&raw, service),
+            raw,
+            service: service.to_owned(),
         }
     }
 
@@ -284,6 +310,7 @@ impl Settings {
                 target: options.parse("mupdate_log", words::log_target),
                 syslog_prefix: options.text("syslog_prefix").map(str::to_owned),
                 facility: options.parse("syslog_facility", words::facility),
+                debugs: options.parse("debug", value::switch).unwrap_or(false),
             },
             debug_command: options.text("debug_command").map(str::to_owned),
             data_dir: options.path("mupdate_data_dir"),
@@ -350,11 +377,13 @@ fn client_settings(options: &Options<'_>, upstream: Option<&str>) -> ClientSetti
             .unwrap_or_default(),
         ca_file: options
             .path("mupdate_tls_ca_file")
+            .or_else(|| options.path("tls_server_ca_file"))
             .or_else(|| options.path("tls_client_ca_file")),
         ca_dir: options
             .path("mupdate_tls_ca_dir")
+            .or_else(|| options.path("tls_server_ca_dir"))
             .or_else(|| options.path("tls_client_ca_dir")),
-        certificate: certificate.map(|certificate| {
+        certificate: certificate.filter(|word| !is_off(word)).map(|certificate| {
             let certificate = PathBuf::from(certificate);
             let key = key.map_or_else(|| certificate.clone(), PathBuf::from);
             (certificate, key)
@@ -376,7 +405,7 @@ fn tls_files(options: &Options<'_>) -> Option<TlsFiles> {
     let client_certificates = options.parse("tls_client_certs", words::client_certificates);
     let minimum_version = options.parse("tls_versions", words::minimum_version);
     let certificate = path("tls_server_cert", "tls_cert_file")
-        .filter(|path| path.as_os_str() != "disabled" && allowed != Some(false))?;
+        .filter(|path| !path.to_str().is_some_and(is_off) && allowed != Some(false))?;
     Some(TlsFiles {
         key: path("tls_server_key", "tls_key_file").unwrap_or_else(|| certificate.clone()),
         client_ca_file: path("tls_client_ca_file", "tls_ca_file"),
@@ -385,6 +414,11 @@ fn tls_files(options: &Options<'_>) -> Option<TlsFiles> {
         client_certificates: client_certificates.unwrap_or_default(),
         minimum_version: minimum_version.unwrap_or_default(),
     })
+}
+
+/// What Cyrus takes instead of the path of a certificate.
+fn is_off(path: &str) -> bool {
+    path.eq_ignore_ascii_case("disabled")
 }
 
 fn host_name() -> String {

@@ -33,11 +33,12 @@ pub enum ValueError {
     },
 }
 
-/// `yes`, `on`, `true`, `t`, `y`, `1` and their opposites (Cyrus: `config_read_file`).
+/// `yes`, `on`, `true`, `1` and their opposites, told by how they begin as Cyrus does
+/// (`config_parse_switch`): what follows on the line has never done harm there.
 pub(crate) fn switch(value: &str) -> Result<bool, ValueError> {
-    match value.to_ascii_lowercase().as_str() {
-        "yes" | "on" | "true" | "t" | "y" | "1" => Ok(true),
-        "no" | "off" | "false" | "f" | "n" | "0" => Ok(false),
+    match value.to_ascii_lowercase().as_bytes() {
+        [b'y' | b't' | b'1', ..] | [b'o', b'n', ..] => Ok(true),
+        [b'n' | b'f' | b'0', ..] | [b'o', b'f', ..] => Ok(false),
         _ => Err(ValueError::Switch),
     }
 }
@@ -104,6 +105,8 @@ mod tests {
     #[test]
     fn switches_and_numbers() {
         assert_eq!((switch("Yes"), switch("0")), (Ok(true), Ok(false)));
+        assert_eq!(switch("yes   # as ever"), Ok(true));
+        assert_eq!((switch("on"), switch("off")), (Ok(true), Ok(false)));
         assert_eq!(switch("maybe"), Err(ValueError::Switch));
         assert_eq!(number("7", 1, 9), Ok(7));
         assert_eq!(

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use tracing::{info, warn};
-use transport::sasl::{AuthConfig, Authenticator, ClientBackend, PasswordCheck, Saslauthd};
+use transport::sasl::{
+    AuthConfig, Authenticator, ClientBackend, PasswordCheck, Saslauthd, Security,
+};
 use transport::users::UsersFile;
 
 use super::Places;
@@ -16,6 +18,8 @@ use crate::failure::{Failure, Status};
 
 /// The SASL name of the service (RFC 3656 section 3.2).
 const SERVICE: &str = "mupdate";
+/// What TLS is worth, in bits, where somebody only asks what would be offered.
+const TLS_BITS: u32 = 256;
 /// Whether libsasl2 is in this program.
 const HAS_LIBSASL: bool = cfg!(feature = "sasl-cyrus");
 
@@ -49,6 +53,38 @@ pub(super) fn authenticator(
             library::authenticator(settings)
         }
     }
+}
+
+/// What a server would offer its clients, as far as can be told without making anything.
+#[derive(Debug)]
+pub(crate) enum Offer {
+    /// There is no users file yet.
+    NoUsers,
+    /// Mechanisms without TLS and with it.
+    Mechanisms {
+        method: LoginMethod,
+        clear: Vec<String>,
+        tls: Vec<String>,
+    },
+}
+
+/// Looks at what log-ins need.
+pub(crate) fn offer(settings: &Settings, places: &Places) -> Result<Offer, Failure> {
+    let method = method(settings, places);
+    if method == LoginMethod::UsersFile && !places.users_file.exists() {
+        return Ok(Offer::NoUsers);
+    }
+    let authenticator = authenticator(settings, places)?;
+    let tls = Security {
+        tls: true,
+        tls_bits: TLS_BITS,
+        external: None,
+    };
+    Ok(Offer::Mechanisms {
+        method,
+        clear: authenticator.mechanisms(&Security::default()),
+        tls: authenticator.mechanisms(&tls),
+    })
 }
 
 /// What a slave logs in with, where that is libsasl2's.

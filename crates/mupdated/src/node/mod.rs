@@ -26,8 +26,10 @@ use transport::tls::TlsServer;
 use crate::config::Settings;
 use crate::failure::{Failure, Status};
 
+pub(crate) use self::slave::{client_login, client_tls};
 pub(crate) use export::Export;
 use login::authenticator;
+pub(crate) use login::{Offer, offer};
 pub(crate) use parts::load_tls;
 pub use parts::make_data_dir;
 use parts::{known_slaves, save_slaves, save_slaves_once};

@@ -40,7 +40,7 @@ pub(super) async fn start(
     let upstream = read_upstream(address).map_err(config_error)?;
     make_data_dir(&places.data_dir)?;
     let serving = Serving::prepare(settings, places)?;
-    let login = login(settings, places).map_err(config_error)?;
+    let login = client_login(settings, places).map_err(config_error)?;
     let tls = client_tls(settings).map_err(config_error)?;
     let (store, copied) = open_store(&places.data_dir, settings, SlaveRules)?;
     if copied {
@@ -141,7 +141,7 @@ fn exported(export: Export) -> slave::Exported {
     })
 }
 
-fn login(settings: &Settings, places: &Places) -> anyhow::Result<Login> {
+pub(crate) fn client_login(settings: &Settings, places: &Places) -> anyhow::Result<Login> {
     let client = &settings.client;
     let backend = client_backend(settings, places)?;
     let authentication_id = client.authname.clone().or_else(|| client.username.clone());
@@ -172,7 +172,7 @@ fn login(settings: &Settings, places: &Places) -> anyhow::Result<Login> {
     })
 }
 
-fn client_tls(settings: &Settings) -> anyhow::Result<TlsClient> {
+pub(crate) fn client_tls(settings: &Settings) -> anyhow::Result<TlsClient> {
     let client = &settings.client;
     if client.verification == ServerVerification::No {
         warn!(

@@ -10,7 +10,7 @@ use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, SignatureSch
 use tokio_rustls::TlsConnector;
 
 use super::{
-    AuthorityFiles, CertificateFiles, MinimumVersion, TlsConfigError, TlsError, pem, provider,
+    AuthorityFiles, CertificateFiles, MinimumVersion, TlsConfigError, TlsError, pair, pem, provider,
 };
 
 /// How far the certificate of a server is verified.
@@ -55,16 +55,7 @@ impl TlsClient {
             .with_custom_certificate_verifier(verifier(config)?);
         let mut settings = match &config.files {
             None => builder.with_no_client_auth(),
-            Some(files) => builder
-                .with_client_auth_cert(
-                    pem::certificates(&files.certificate)?,
-                    pem::private_key(&files.key)?,
-                )
-                .map_err(|cause| TlsConfigError::Pair {
-                    certificate: files.certificate.clone(),
-                    key: files.key.clone(),
-                    cause,
-                })?,
+            Some(files) => builder.with_client_cert_resolver(pair::load(files)?),
         };
         settings.resumption = Resumption::disabled();
         Ok(Self {

@@ -1,6 +1,7 @@
 //! TLS 1.2 and 1.3 by rustls with ring: settings of both sides, loaded from PEM files.
 
 mod client;
+mod pair;
 mod pem;
 mod server;
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::server::{NoServerSessionStorage, ParsedCertificate, WebPkiClientVerifier};
 use rustls::{
     DigitallySignedStruct, DistinguishedName, ServerConfig, ServerConnection, SignatureScheme,
 };
@@ -14,7 +14,9 @@ use tokio_rustls::TlsAcceptor;
 use tracing::debug;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::{AuthorityFiles, CertificateFiles, MinimumVersion, TlsConfigError, pem, provider};
+use super::{
+    AuthorityFiles, CertificateFiles, MinimumVersion, TlsConfigError, pair, pem, provider,
+};
 
 /// Longest common name taken as an identity, in octets.
 const IDENTITY_BYTES_MAX: usize = 256;
@@ -70,8 +72,7 @@ impl TlsServer {
     /// No session is ever resumed: a resumed one would carry an identity that nobody verified
     /// against today's CA files, and Cyrus clients start each connection afresh anyway.
     pub fn load(config: &TlsServerConfig) -> Result<Self, TlsConfigError> {
-        let chain = pem::certificates(&config.files.certificate)?;
-        let key = pem::private_key(&config.files.key)?;
+        let own = pair::load(&config.files)?;
         let verifier = client_verifier(config)?;
         let builder = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(config.minimum_version.versions())
@@ -85,14 +86,7 @@ impl TlsServer {
                 builder.with_client_cert_verifier(Arc::new(Lenient(Arc::clone(strict))))
             }
         };
-        let mut settings =
-            builder
-                .with_single_cert(chain, key)
-                .map_err(|cause| TlsConfigError::Pair {
-                    certificate: config.files.certificate.clone(),
-                    key: config.files.key.clone(),
-                    cause,
-                })?;
+        let mut settings = builder.with_cert_resolver(own);
         settings.session_storage = Arc::new(NoServerSessionStorage {});
         settings.send_tls13_tickets = 0;
         Ok(Self {
@@ -193,6 +187,9 @@ impl ClientCertVerifier for Lenient {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        if is_unreadable(certificate) {
+            return Ok(HandshakeSignatureValid::assertion());
+        }
         self.0
             .verify_tls12_signature(message, certificate, signature)
     }
@@ -203,6 +200,9 @@ impl ClientCertVerifier for Lenient {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        if is_unreadable(certificate) {
+            return Ok(HandshakeSignatureValid::assertion());
+        }
         self.0
             .verify_tls13_signature(message, certificate, signature)
     }
@@ -210,4 +210,10 @@ impl ClientCertVerifier for Lenient {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.supported_verify_schemes()
     }
+}
+
+/// Whether rustls can't read the certificate at all, as one of X.509 version 1. It verifies by no
+/// authority then, so nobody gets an identity from it, and what its key has signed does not matter.
+fn is_unreadable(certificate: &CertificateDer<'_>) -> bool {
+    ParsedCertificate::try_from(certificate).is_err()
 }

@@ -41,12 +41,25 @@ impl Authority {
 
     /// A certificate for this common name, and for `localhost` if `is_server`.
     pub(crate) fn issue(&self, common_name: &str, is_server: bool) -> CertificateFiles {
+        let text = if is_server {
+            "subjectAltName=DNS:localhost\n"
+        } else {
+            "extendedKeyUsage=clientAuth\n"
+        };
+        self.sign(common_name, Some(text))
+    }
+
+    /// A certificate of X.509 version 1, which has no extensions.
+    pub(crate) fn issue_old(&self, common_name: &str) -> CertificateFiles {
+        self.sign(common_name, None)
+    }
+
+    fn sign(&self, common_name: &str, extensions: Option<&str>) -> CertificateFiles {
         let stem = common_name.replace(['.', ' '], "_");
-        let (key, request, certificate, extensions) = (
+        let (key, request, certificate) = (
             format!("{stem}.key"),
             format!("{stem}.csr"),
             format!("{stem}.pem"),
-            format!("{stem}.ext"),
         );
         self.openssl(&[
             "req",
@@ -62,13 +75,7 @@ impl Authority {
             "-subj",
             &format!("/O=murder/CN={common_name}"),
         ]);
-        let text = if is_server {
-            "subjectAltName=DNS:localhost\n"
-        } else {
-            "extendedKeyUsage=clientAuth\n"
-        };
-        std::fs::write(self.path(&extensions), text).unwrap();
-        self.openssl(&[
+        let mut sign = vec![
             "x509",
             "-req",
             "-in",
@@ -81,11 +88,14 @@ impl Authority {
             "7",
             "-days",
             "2",
-            "-extfile",
-            &extensions,
             "-out",
             &certificate,
-        ]);
+        ];
+        if let Some(extensions) = extensions {
+            std::fs::write(self.path("extensions"), extensions).unwrap();
+            sign.extend(["-extfile", "extensions"]);
+        }
+        self.openssl(&sign);
         CertificateFiles::new(self.path(&certificate), self.path(&key))
     }
 

@@ -98,6 +98,30 @@ async fn a_foreign_certificate_gives_none() {
     assert!(far.is_err());
 }
 
+/// `openssl x509 -req` makes such ones; Cyrus shows and takes them.
+#[tokio::test]
+async fn certificates_of_version_1() {
+    let authority = Authority::new();
+    let old = TlsServerConfig::new(authority.issue_old("localhost"));
+    let server = TlsServer::load(&old).unwrap();
+    let (near, far) = handshake(&server, &client(None), "localhost").await;
+    assert!(near.unwrap().is_tls() && far.is_ok());
+
+    let lenient = self::server(&authority, ClientCertificates::Optional);
+    let shown = client(Some(authority.issue_old("mupd")));
+    let (near, far) = handshake(&lenient, &shown, "localhost").await;
+    assert!(near.is_ok());
+    assert_eq!(far.unwrap().client_identity(), None, "it proves nothing");
+    let strict = self::server(&authority, ClientCertificates::Required);
+    let (_, far) = handshake(&strict, &shown, "localhost").await;
+    assert!(far.is_err());
+
+    let other = authority.issue_old("other");
+    let mixed = CertificateFiles::new(&old.files.certificate, &other.key);
+    let refused = TlsServer::load(&TlsServerConfig::new(mixed)).unwrap_err();
+    assert!(matches!(refused, TlsConfigError::Pair { .. }), "{refused}");
+}
+
 #[tokio::test]
 async fn verification_of_the_server() {
     let authority = Authority::new();
