@@ -22,6 +22,7 @@ pub mod response;
 pub mod scram;
 pub mod scratch;
 pub mod site;
+pub mod supervisor;
 pub mod syslog;
 pub mod transcript;
 pub mod wait;

@@ -310,3 +310,117 @@ fn check_config_names_every_mistake() -> Result<()> {
     }
     Ok(())
 }
+
+/// What rustls or a verifying peer will not have is said before anybody connects; a certificate that can't be used at all is
+/// a mistake with its line.
+#[test]
+fn check_config_looks_at_certificates() -> Result<()> {
+    let scratch = Scratch::new()?;
+    let openssl = |arguments: &str| {
+        let mut command = Command::new("openssl");
+        let done = command
+            .args(arguments.split(' '))
+            .current_dir(scratch.path())
+            .output()?;
+        let said = String::from_utf8_lossy(&done.stderr).into_owned();
+        ensure!(done.status.success(), "openssl {arguments}: {said}");
+        Ok(())
+    };
+    let make = "req -x509 -nodes -days 9 -subj /CN=mupdate.test";
+    openssl(&format!(
+        "{make} -newkey rsa:1024 -keyout short.key -out short.pem"
+    ))?;
+    openssl(&format!(
+        "{make} -newkey rsa:2048 -keyout ca.key -out ca.pem"
+    ))?;
+    openssl("req -nodes -subj /CN=fe.test -newkey rsa:2048 -keyout old.key -out old.csr")?;
+    // Without extensions this is X.509 version 1.
+    openssl(
+        "x509 -req -sha1 -in old.csr -CA ca.pem -CAkey ca.key -set_serial 1 -days 9 -out old.pem",
+    )?;
+
+    let conf = scratch.join("imapd.conf");
+    let below = |name: &str| scratch.join(name).display().to_string();
+    let check = |certificate: &str| {
+        let lines = [
+            format!("configdirectory: {}", scratch.path().display()),
+            "admins: a".to_owned(),
+            format!("tls_server_cert: {}", below(&format!("{certificate}.pem"))),
+            format!("tls_server_key: {}", below(&format!("{certificate}.key"))),
+            format!("tls_client_ca_file: {}", below("short.pem")),
+            "tls_server_dhparam: /etc/dh.pem".to_owned(),
+        ];
+        fs::write(&conf, lines.join("\n"))?;
+        let path = conf.display().to_string();
+        run("mupdate", &["--check-config", "-m", "-C", &path], "")
+    };
+    let (status, shown, _) = check("old")?;
+    ensure!(
+        status == Some(0),
+        "a certificate of version 1 is refused: {shown}"
+    );
+    for wanted in [
+        "old.pem is signed with SHA-1",
+        "old.pem is of X.509 version 1",
+        "old.pem has a common name but no subjectAltName",
+        "short.pem has an RSA key of 1024 bits; rustls takes none below 2048: whoever it vouches for",
+        "line 6: 'tls_server_dhparam' has no effect: there is no DHE",
+    ] {
+        ensure!(shown.contains(wanted), "not said: {wanted}\n{shown}");
+    }
+    let (status, shown, _) = check("short")?;
+    ensure!(status == Some(78), "{status:?} {shown}");
+    ensure!(
+        shown.contains("imapd.conf line 3: certificate")
+            && shown.contains("has an RSA key of 1024 bits"),
+        "{shown}"
+    );
+    Ok(())
+}
+
+/// Lines that Cyrus's program takes, and that hosts have.
+#[test]
+fn check_config_takes_what_cyrus_takes() -> Result<()> {
+    let scratch = Scratch::new()?;
+    let conf = scratch.join("imapd.conf");
+    let more = scratch.join("more.conf");
+    fs::write(&more, "mupdate_admins: be1 \\\n  be2\n")?;
+    let lines = [
+        format!("configdirectory: {}", scratch.path().display()),
+        "mboxlist_db_path: {configdirectory}/db/mailboxes.db".to_owned(),
+        "mboxlist_db: twoskip".to_owned(),
+        "admins: cyrus".to_owned(),
+        format!("@include: {}", more.display()),
+        "allowplaintext: yes  # inside only".to_owned(),
+        "popminpoll: 1".to_owned(),
+        "mupdate_server: mupdate.test/noauth".to_owned(),
+        "mupdate_authname: fe".to_owned(),
+        "mupdate_password: secret".to_owned(),
+        "tls_client_cert: disabled".to_owned(),
+    ];
+    fs::write(&conf, lines.join("\n"))?;
+    let path = conf.display().to_string();
+    let (status, shown, _) = run("mupdate", &["--check-config", "-C", &path], "")?;
+    ensure!(status == Some(0), "{status:?} {shown}");
+    let database = format!("mailboxes.db  {}/db/mailboxes.db", scratch.path().display());
+    for wanted in [
+        "follows       mupdate.test",
+        "may log in    be1 be2\n",
+        &database,
+    ] {
+        ensure!(shown.contains(wanted), "no {wanted} in\n{shown}");
+    }
+    let notes: Vec<&str> = shown
+        .lines()
+        .filter(|line| line.starts_with("note: /"))
+        .collect();
+    ensure!(
+        notes.len() == 1
+            && notes
+                .iter()
+                .all(|note| note
+                    .contains("line 8: 'mupdate_server: mupdate.test/noauth': '/noauth'")),
+        "{notes:#?}"
+    );
+    Ok(())
+}
