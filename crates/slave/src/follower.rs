@@ -87,6 +87,10 @@ impl Follower {
         };
         debug!(%peer, banner = ?client.banner(), tls = client.stream().is_tls(), "connected");
         next.peer = Some(peer);
+        // The link before may have left lines that are still being carried out.
+        if let Err(cause) = self.replica.lock().await.settle().await {
+            return (None, cause.into());
+        }
         self.link.set_phase(Phase::Dumping);
         let ground = Ground {
             config: &self.config,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use proto::{Edit, EditKind, Entry, MailboxName};
 use store::{Batch, EditError, Following, Mismatch, Origin, Store, Version, looks_like_loss};
 use thiserror::Error;
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tracing::{error, info, warn};
 
 use crate::StartError;
@@ -42,6 +42,8 @@ pub(crate) struct Replica {
     upstream: String,
     /// What the state file says; `None`: it could not be written.
     provenance: Option<Provenance>,
+    /// Lines of a listing that the writer carries out while more are read.
+    ahead: Option<JoinHandle<Result<(), ApplyError>>>,
 }
 
 /// What became of a dump.
@@ -97,6 +99,7 @@ impl Replica {
             data_dir: data_dir.to_owned(),
             upstream: upstream.to_owned(),
             provenance: before,
+            ahead: None,
         };
         replica.remember(complete).await?;
         if let Some(held) = held {
@@ -118,8 +121,20 @@ impl Replica {
         self.store.current().held()
     }
 
+    /// Waits until the list holds everything that was handed in.
+    pub(crate) async fn settle(&mut self) -> Result<(), ApplyError> {
+        let Some(ahead) = &mut self.ahead else {
+            return Ok(());
+        };
+        // Waited for in its place: whoever is cancelled here leaves it to the next.
+        let done = ahead.await;
+        self.ahead = None;
+        done.unwrap_or(Err(ApplyError::Storage))
+    }
+
     /// What a dump is to be checked off against.
-    pub(crate) async fn census(&self) -> Result<Census, ApplyError> {
+    pub(crate) async fn census(&mut self) -> Result<Census, ApplyError> {
+        self.settle().await?;
         let version = self.store.current();
         let listing = spawn_blocking(move || Census::new(&version));
         listing.await.map_err(|_| ApplyError::Storage)
@@ -132,6 +147,7 @@ impl Replica {
         wishes: Vec<Wish>,
         origin: &Origin,
     ) -> Result<usize, ApplyError> {
+        self.settle().await?;
         let version = self.store.current();
         let wishes = wishes.into_iter().filter(|wish| !is_so(&version, wish));
         let edits: Vec<Edit> = wishes
@@ -143,13 +159,15 @@ impl Replica {
     }
 
     /// Carries out a part of what a master has said that tells its history. `deleted_before` counts
-    /// what parts since the last point have deleted.
+    /// what parts since the last point have deleted. Of a listing the lines alone may still be under way
+    /// at the return ([`Replica::settle`]), and an error in them is that of the next call.
     pub(crate) async fn follow(
         &mut self,
         part: Part,
         origin: &Origin,
         deleted_before: usize,
     ) -> Result<Carried, ApplyError> {
+        self.settle().await?;
         let version = self.store.current();
         let mut carried = Carried::default();
         let mut listed = version.sum().count;
@@ -162,6 +180,11 @@ impl Replica {
             }
         }
         let of_lines = edits.len();
+        if part.is_listing && part.deletions.is_empty() && part.reached.is_none() {
+            carried.changes = of_lines;
+            self.carry_out_ahead(edits, origin);
+            return Ok(carried);
+        }
         let counts = |name: &&MailboxName| version.get(name).is_none_or(|stored| !stored.held);
         let missing = part.deletions.iter().filter(counts).count() + deleted_before;
         let listed = usize::try_from(listed).unwrap_or(usize::MAX) + deleted_before;
@@ -203,6 +226,7 @@ impl Replica {
 
     /// Digests are the master's from here on.
     pub(crate) async fn adopt(&mut self, key: [u8; 32]) -> Result<(), ApplyError> {
+        self.settle().await?;
         if *self.store.current().lineage().key() != key {
             self.store.adopt(key).await?;
         }
@@ -211,6 +235,7 @@ impl Replica {
 
     /// The master does not tell its history, or another one than was followed before.
     pub(crate) async fn leave_history(&mut self) -> Result<(), ApplyError> {
+        self.settle().await?;
         if follows(&self.store.current()) {
             self.store.unfollow(operator("another master")).await?;
         }
@@ -223,6 +248,7 @@ impl Replica {
         census: Census,
         origin: &Origin,
     ) -> Result<Outcome, ApplyError> {
+        self.settle().await?;
         let version = self.store.current();
         let listed = usize::try_from(version.count()).unwrap_or(usize::MAX);
         // Some may be gone since the dump began: an operator has confirmed what was held before.
@@ -244,6 +270,7 @@ impl Replica {
 
     /// An operator says that the held names are to go. Returns their number.
     pub(crate) async fn confirm_deletes(&mut self) -> Result<usize, ApplyError> {
+        self.settle().await?;
         let names = self.held();
         self.store.confirm(operator("confirm-deletes")).await?;
         info!(names, "held names deleted");
@@ -290,13 +317,21 @@ impl Replica {
         Ok(())
     }
 
+    /// As [`Replica::carry_out_lines`], without waiting for it.
+    fn carry_out_ahead(&mut self, edits: Vec<Edit>, origin: &Origin) {
+        if edits.is_empty() {
+            return;
+        }
+        let (store, batch) = (self.store.clone(), batch(origin, edits));
+        self.ahead = Some(tokio::spawn(async move { follow(&store, batch).await }));
+    }
+
     /// Carries out lines that lead to no place yet.
     async fn carry_out_lines(&self, edits: Vec<Edit>, origin: &Origin) -> Result<(), ApplyError> {
         if edits.is_empty() {
             return Ok(());
         }
-        let done = self.store.follow(batch(origin, edits), None).await?;
-        done.map(|_| ()).map_err(|_| ApplyError::Storage)
+        follow(&self.store, batch(origin, edits)).await
     }
 
     async fn carry_out(&self, edits: Vec<Edit>, origin: &Origin) -> Result<(), ApplyError> {
@@ -310,6 +345,11 @@ impl Replica {
             Err(ApplyError::Storage)
         }
     }
+}
+
+async fn follow(store: &Store, lines: Batch) -> Result<(), ApplyError> {
+    let done = store.follow(lines, None).await?;
+    done.map(|_| ()).map_err(|_| ApplyError::Storage)
 }
 
 /// Whether the list is known to be a stage of a master's history.

@@ -140,7 +140,7 @@ impl<'a> Resyncing<'a> {
             }
             ResyncEvent::Behind { sequence } => Err(LinkEnd::Behind(Sequence(sequence))),
             ResyncEvent::Line(Update::Reached(barrier)) => self.reached(barrier).await,
-            ResyncEvent::Line(line) => self.resync.line(line),
+            ResyncEvent::Line(line) => self.resync.line(line).await,
             ResyncEvent::Position { sequence } => self.resync.position(Sequence(sequence)),
             ResyncEvent::Point {
                 sequence,
@@ -195,7 +195,7 @@ impl<'a> Resyncing<'a> {
         });
         let mut entries = self.stream.entries(buckets, named.collect());
         while let Some(line) = wait(&mut self.pace, entries.next()).await? {
-            self.resync.line(line)?;
+            self.resync.line(line).await?;
             if self.resync.is_full() {
                 self.resync.flush().await?;
             }

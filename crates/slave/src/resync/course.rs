@@ -202,7 +202,7 @@ impl Course {
     }
 
     /// Whether lines list what there is.
-    fn is_listing(&self) -> bool {
+    pub(crate) fn is_listing(&self) -> bool {
         self.stage != Stage::Live && self.mode != Mode::Log
     }
 

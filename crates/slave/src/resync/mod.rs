@@ -122,6 +122,7 @@ impl<'a> Resync<'a> {
     /// DIGEST, and the OK behind it.
     pub(crate) async fn digest(&mut self, digest: Digest) -> Result<Ask, LinkEnd> {
         self.course.compare()?;
+        self.replica.lock().await.settle().await?;
         self.leave_other_history().await?;
         let (comparison, ask) = Comparison::begin(self.store.current(), digest);
         self.comparison = Some(comparison);
@@ -162,7 +163,11 @@ impl<'a> Resync<'a> {
     }
 
     /// A line about a mailbox.
-    pub(crate) fn line(&mut self, line: Update) -> Result<(), LinkEnd> {
+    pub(crate) async fn line(&mut self, line: Update) -> Result<(), LinkEnd> {
+        if matches!(line, Update::Delete { .. }) && self.course.is_listing() {
+            // What it deletes may still be under way.
+            self.replica.lock().await.settle().await?;
+        }
         let version = self.store.current();
         let (name, entry) = match line {
             Update::Mailbox { name, entry } => (name, Some(entry)),

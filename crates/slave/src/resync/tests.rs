@@ -236,7 +236,7 @@ impl Play {
         for (name, stored) in session.pinned.clone().iter() {
             self.happen(cut / 10.0).await?;
             let entry = stored.entry.clone();
-            resync.line(told(name.clone(), Some(entry)))?;
+            resync.line(told(name.clone(), Some(entry))).await?;
             self.flush_sometimes(resync).await?;
         }
         if self.rng.random_bool(0.7) {
@@ -296,7 +296,7 @@ impl Play {
             if !hashes.contains(hash) {
                 self.happen(cut / 10.0).await?;
                 let entry = session.pinned.get(name).unwrap().entry.clone();
-                resync.line(told(name.clone(), Some(entry)))?;
+                resync.line(told(name.clone(), Some(entry))).await?;
                 self.flush_sometimes(resync).await?;
             }
         }
@@ -320,7 +320,7 @@ impl Play {
             for name in chunk.lines {
                 self.happen(cut).await?;
                 let entry = chunk.version.get(&name).map(|stored| stored.entry.clone());
-                resync.line(told(name, entry))?;
+                resync.line(told(name, entry)).await?;
                 self.flush_sometimes(resync).await?;
             }
             if self.rng.random_bool(0.8) {
