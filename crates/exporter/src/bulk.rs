@@ -1,5 +1,7 @@
 //! A new file with all of a list, made at once and put in place whole.
 
+mod records;
+
 use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
 use std::io;
@@ -8,9 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use cyrusdb::file::FileId;
-use cyrusdb::mailboxes::Record;
 use cyrusdb::twoskip::{Identity, Options, build};
-use proto::MailboxName;
 use store::Version;
 
 use crate::apply::unix_seconds;
@@ -56,16 +56,10 @@ pub(crate) fn write(
         order: config.order,
         ..Options::default()
     };
-    let style = holders.naming().style;
     let modified = unix_seconds(SystemTime::now());
-    let records = wanted(config, holders, version)
-        .into_iter()
-        .map(|(key, name)| {
-            let stored = version.get(&name);
-            let value = stored.map(|stored| Record::encode(style, &stored.entry, modified));
-            (key, value.unwrap_or_default())
-        });
-    let header = build(&file, &options, generation, records).map_err(of_database(&path))?;
+    let header = records::send(config, holders, version, modified, |records| {
+        build(&file, &options, generation, records).map_err(of_database(&path))
+    })?;
     let found = file.metadata().map_err(of_io("look at", &path))?;
     let identity = Identity {
         file: FileId {
@@ -76,24 +70,6 @@ pub(crate) fn write(
         committed: header.committed,
     };
     Ok(New { path, identity })
-}
-
-/// Whose record has which key, in the order of the file.
-fn wanted(
-    config: &ExporterConfig,
-    holders: &mut Holders,
-    version: &Version,
-) -> Vec<(Vec<u8>, MailboxName)> {
-    let mut keys = Vec::with_capacity(version.len());
-    for (name, stored) in version.iter() {
-        let own = config.own_server.as_deref() == Some(stored.entry.location().server());
-        let wanted = holders.wanted(name, version);
-        if wanted.holder == *name && !own {
-            keys.push((wanted.key, wanted.holder));
-        }
-    }
-    keys.sort_unstable_by(|(left, _), (right, _)| config.order.compare(left, right));
-    keys
 }
 
 /// Puts a new file with all of the list in place of one without a key: readers find all at once.

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use cyrusdb::mailboxes::{KeyMeaning, Naming, Record};
+use cyrusdb::mailboxes::{KeyMeaning, KeyStyle, Naming, Record};
 use proto::{Entry, MailboxName};
 use store::Version;
 
@@ -39,9 +39,11 @@ impl Holders {
             aliases: HashMap::new(),
             contested: HashMap::new(),
         };
-        for (name, _) in version.iter() {
-            let key = holders.naming.key(name);
-            if !is_own(&holders.naming, &key, name) {
+        let own = holders.naming.own_keys();
+        let names = version.between(b""..own.start);
+        for (name, _) in names.chain(version.starting_at(own.end)) {
+            if !holders.naming.is_own_key(name) {
+                let key = holders.naming.key(name);
                 holders.aliases.entry(key).or_default().push(name.clone());
             }
         }
@@ -53,10 +55,26 @@ impl Holders {
         &self.naming
     }
 
+    /// Whether all names have their own keys, so that those are in the order of the names.
+    pub(crate) fn are_names(&self) -> bool {
+        self.naming.style == KeyStyle::ByName && self.aliases.is_empty()
+    }
+
     /// Who has the key of `name`, and what the list says about it.
     pub(crate) fn wanted(&mut self, name: &MailboxName, version: &Version) -> Wanted {
+        let (key, holder) = self.holder(name, version);
+        let entry = version.get(&holder).map(|stored| stored.entry.clone());
+        Wanted { key, holder, entry }
+    }
+
+    /// The key of `name`, and who has it.
+    pub(crate) fn holder(
+        &mut self,
+        name: &MailboxName,
+        version: &Version,
+    ) -> (Vec<u8>, MailboxName) {
         let key = self.naming.key(name);
-        let own = is_own(&self.naming, &key, name);
+        let own = self.naming.is_own_key(name);
         if !own {
             self.note_alias(&key, name, version);
         }
@@ -67,8 +85,7 @@ impl Holders {
             let holder = self.holder_of(&key, version);
             holder.unwrap_or_else(|| name.clone())
         };
-        let entry = version.get(&holder).map(|stored| stored.entry.clone());
-        Wanted { key, holder, entry }
+        (key, holder)
     }
 
     /// The mailboxes of the list that claim a key.
@@ -127,13 +144,5 @@ impl Holders {
             None => self.contested.remove(key),
         };
         first
-    }
-}
-
-/// Whether a key is just the octets of the name, so that no other name but an alias can have it.
-fn is_own(naming: &Naming, key: &[u8], name: &MailboxName) -> bool {
-    match naming.style {
-        cyrusdb::mailboxes::KeyStyle::Plain => true,
-        cyrusdb::mailboxes::KeyStyle::ByName => key.get(1..) == Some(name.key()),
     }
 }

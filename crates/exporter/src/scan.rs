@@ -15,7 +15,6 @@ use store::{Feed, Sequence, Store, Version};
 use crate::ExportError;
 use crate::apply::{difference, yields};
 use crate::differences::Differences;
-use crate::holders::Wanted;
 use crate::place::of_database;
 use crate::table::Table;
 use crate::track::{Seen, Track};
@@ -70,7 +69,7 @@ impl Scan {
         let pin = store.feed(version.sequence());
         let mut index = HashMap::with_capacity(version.len());
         for (name, _) in version.iter() {
-            let Wanted { key, holder, .. } = table.holders.wanted(name, &version);
+            let (key, holder) = table.holders.holder(name, &version);
             index.insert(key, holder);
         }
         // All but mailboxes lies before their first key, or behind their last.

@@ -153,9 +153,13 @@ impl TryFrom<&[u8]> for MailboxName {
         if let Some(at) = name.iter().position(u8::is_ascii_control) {
             return Err(InvalidMailboxName::Control { at });
         }
-        let key = key_octets(name);
-        check_components(&key)?;
-        Ok(Self(key.into()))
+        let mut room = [0; MAILBOX_NAME_BYTES_MAX];
+        let key = room.get_mut(..name.len()).unwrap_or_default();
+        write_key(name, key);
+        if !is_plain_key(key) {
+            check_components(key)?;
+        }
+        Ok(Self((&*key).into()))
     }
 }
 
@@ -246,18 +250,21 @@ fn is_nonzero_hexadecimal(digits: &[u8]) -> bool {
     digits.iter().all(u8::is_ascii_hexdigit) && digits.iter().any(|&digit| digit != b'0')
 }
 
-fn key_octets(name: &[u8]) -> Vec<u8> {
-    let domain_len = name.iter().position(|&octet| octet == b'!');
-    name.iter()
-        .enumerate()
-        .map(|(at, &octet)| match (domain_len, octet) {
-            (Some(end), _) if at < end => octet,
-            (Some(end), _) if at == end => KEY_DOMAIN_SEPARATOR,
-            (_, b'.') => KEY_HIERARCHY_SEPARATOR,
-            (_, b'^') => b'.',
-            (_, _) => octet,
-        })
-        .collect()
+/// Writes the key of a name into as many octets.
+fn write_key(name: &[u8], key: &mut [u8]) {
+    key.copy_from_slice(name);
+    let domain = key.iter().position(|&octet| octet == b'!');
+    let rest = domain.map_or(0, |at| at + 1);
+    if let Some(separator) = domain.and_then(|at| key.get_mut(at)) {
+        *separator = KEY_DOMAIN_SEPARATOR;
+    }
+    for octet in key.get_mut(rest..).unwrap_or_default() {
+        *octet = match *octet {
+            b'.' => KEY_HIERARCHY_SEPARATOR,
+            b'^' => b'.',
+            other => other,
+        };
+    }
 }
 
 fn wire_octets(key: &[u8]) -> impl Iterator<Item = u8> + '_ {

@@ -1,5 +1,8 @@
 //! Keys of mailboxes, in the two styles that there have been.
 
+use std::borrow::Cow;
+use std::ops::Range;
+
 use proto::{InvalidMailboxName, MailboxName};
 
 use crate::dlist;
@@ -50,12 +53,27 @@ impl Naming {
     pub fn key(&self, name: &MailboxName) -> Vec<u8> {
         match self.style {
             KeyStyle::Plain => name.to_vec(),
-            KeyStyle::ByName => [b"N", self.database_name(name).as_slice()].concat(),
+            KeyStyle::ByName => [b"N", &*self.database_name(name)].concat(),
         }
     }
 
+    /// Whether the key of a mailbox is just the octets of its name, so that no other has it but one
+    /// whose key is not.
+    pub fn is_own_key(&self, name: &MailboxName) -> bool {
+        match self.style {
+            KeyStyle::Plain => true,
+            KeyStyle::ByName => *self.database_name(name) == *name.key(),
+        }
+    }
+
+    /// Keys ([`MailboxName::key`]), in a half-open range, of names that all have their own: those of
+    /// users without a domain, which are most.
+    pub fn own_keys(&self) -> Range<&'static [u8]> {
+        b"user\x1f"..b"user\x20"
+    }
+
     /// The name as Cyrus since 3.6 has it in keys.
-    pub(super) fn database_name(&self, name: &MailboxName) -> Vec<u8> {
+    pub(super) fn database_name<'a>(&self, name: &'a MailboxName) -> Cow<'a, [u8]> {
         let mut key = name.key();
         if let Some(domain) = &self.default_domain
             && let Some(rest) = key.strip_prefix(domain.as_slice())
@@ -83,19 +101,24 @@ impl Naming {
 }
 
 /// Cyrus reads the time at the end of a `DELETED` name as a number and writes it in its own way.
-fn with_canonical_time(key: &[u8]) -> Vec<u8> {
+fn with_canonical_time(key: &[u8]) -> Cow<'_, [u8]> {
     let at = key.iter().position(|&octet| octet == DOMAIN_SEPARATOR);
     let name = key.get(at.map_or(0, |at| at + 1)..).unwrap_or_default();
-    let mut parts: Vec<&[u8]> = name.split(|&octet| octet == HIERARCHY_SEPARATOR).collect();
-    if parts.len() <= 2 || parts.first() != Some(&DELETED_PREFIX) {
-        return key.to_vec();
-    }
-    let time = parts.pop().unwrap_or_default();
+    let Some(time) = name.strip_prefix(DELETED_PREFIX).and_then(deletion_time) else {
+        return Cow::Borrowed(key);
+    };
     let zeros = time.iter().take_while(|&&digit| digit == b'0').count();
     let kept = key.len() - time.len();
     let mut canonical = key.get(..kept).unwrap_or_default().to_vec();
     canonical.extend(time.iter().skip(zeros).map(u8::to_ascii_uppercase));
-    canonical
+    Cow::Owned(canonical)
+}
+
+/// The last of at least two components behind the first.
+fn deletion_time(rest: &[u8]) -> Option<&[u8]> {
+    let rest = rest.strip_prefix(&[HIERARCHY_SEPARATOR])?;
+    let mut parts = rest.rsplitn(2, |&octet| octet == HIERARCHY_SEPARATOR);
+    parts.next().filter(|_| parts.next().is_some())
 }
 
 /// Tells the style of a file by what it holds; feed it keys and values until it knows.

@@ -189,34 +189,62 @@ impl Record {
 
     /// The value for an entry, written now (`modified`, Unix seconds).
     pub fn encode(style: KeyStyle, entry: &Entry, modified: u64) -> Vec<u8> {
-        let mut acl = b"A %(".to_vec();
-        for (number, (id, rights)) in (0..).zip(entry.acl().into_iter().flat_map(Acl::entries)) {
-            if number > 0 {
-                acl.push(b' ');
-            }
-            write_text(id, &mut acl);
-            acl.push(b' ');
-            write_text(rights, &mut acl);
-        }
-        acl.push(b')');
-        let mut place = Vec::new();
-        if let Some(partition) = entry.location().partition() {
-            place.extend_from_slice(b"P ");
-            write_text(partition, &mut place);
-            place.push(b' ');
-        }
-        place.extend_from_slice(b"S ");
-        write_text(entry.location().server(), &mut place);
+        let acl_len = entry.acl().map_or(0, |acl| acl.as_bytes().len());
+        let mut value = Vec::with_capacity(VALUE_BYTES + 2 * acl_len);
+        value.extend_from_slice(b"%(");
         let reserved = matches!(entry, Entry::Reserved { .. });
-        let time = format!("M {modified}").into_bytes();
-        let fields: [&[u8]; 4] = match (style, reserved) {
-            (KeyStyle::ByName, false) => [b"T er", &place, &time, &acl],
-            (KeyStyle::ByName, true) => [b"T erz", &place, &time, &acl],
-            (KeyStyle::Plain, false) => [&acl, &place, b"T r", &time],
-            (KeyStyle::Plain, true) => [&acl, &place, b"T rz", &time],
-        };
-        [b"%(", fields.join(&b' ').as_slice(), b")"].concat()
+        match style {
+            KeyStyle::ByName => {
+                value.extend_from_slice(if reserved { b"T erz " } else { b"T er " });
+                write_place(entry, &mut value);
+                write_time(modified, &mut value);
+                value.push(b' ');
+                write_acl(entry, &mut value);
+            }
+            KeyStyle::Plain => {
+                write_acl(entry, &mut value);
+                value.push(b' ');
+                write_place(entry, &mut value);
+                value.extend_from_slice(if reserved { b"T rz " } else { b"T r " });
+                write_time(modified, &mut value);
+            }
+        }
+        value.push(b')');
+        value
     }
+}
+
+/// Octets of a value without its ACL, mostly.
+const VALUE_BYTES: usize = 64;
+
+fn write_acl(entry: &Entry, value: &mut Vec<u8>) {
+    value.extend_from_slice(b"A %(");
+    for (number, (id, rights)) in (0..).zip(entry.acl().into_iter().flat_map(Acl::entries)) {
+        if number > 0 {
+            value.push(b' ');
+        }
+        write_text(id, value);
+        value.push(b' ');
+        write_text(rights, value);
+    }
+    value.push(b')');
+}
+
+/// Partition and server, and a space behind each.
+fn write_place(entry: &Entry, value: &mut Vec<u8>) {
+    if let Some(partition) = entry.location().partition() {
+        value.extend_from_slice(b"P ");
+        write_text(partition, value);
+        value.push(b' ');
+    }
+    value.extend_from_slice(b"S ");
+    write_text(entry.location().server(), value);
+    value.push(b' ');
+}
+
+fn write_time(modified: u64, value: &mut Vec<u8>) {
+    value.extend_from_slice(b"M ");
+    value.extend_from_slice(modified.to_string().as_bytes());
 }
 
 fn number(text: &[u8]) -> Option<u64> {

@@ -59,7 +59,7 @@ impl ReverseAcls {
                 Self::Visible(KeyStyle::ByName) if visible => {
                     let start = [b'A', letter, INDEX_SEPARATOR];
                     let name = naming.database_name(name);
-                    [&start, id, &[INDEX_SEPARATOR], name.as_slice()].concat()
+                    [&start, id, &[INDEX_SEPARATOR], &*name].concat()
                 }
                 Self::Visible(KeyStyle::Plain) if visible => plain_key(letter, id, name),
                 Self::All => plain_key(letter, id, name),

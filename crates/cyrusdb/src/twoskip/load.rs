@@ -1,7 +1,5 @@
 //! Writing a new file from pairs that come in order: each byte once, in large pieces.
 
-use std::collections::BTreeMap;
-
 use super::header::{DUMMY_AT, Header};
 use super::record::{FILLER, FIRST_RECORD_AT, Head, Kind, LISTS, filler_len};
 use super::txn::random_level;
@@ -20,23 +18,29 @@ pub(super) struct Loader<'f, F> {
     piece: Vec<u8>,
     piece_at: u64,
     records: u64,
-    /// For each list, its last record so far.
-    last: [u64; LISTS],
-    /// Those records' heads, whose links are not all known yet.
-    open: BTreeMap<u64, Head>,
+    /// For each list, which of `open` is its last record so far.
+    last: [usize; LISTS],
+    /// Heads whose links are not all known yet, each at the number of its highest list, whose last
+    /// record it is; DUMMY behind all.
+    open: [Option<Head>; LISTS + 1],
+    /// An encoded head; its memory is used again.
+    raw: Vec<u8>,
 }
 
 impl<'f, F: File> Loader<'f, F> {
     /// Starts in an empty file.
     pub(super) fn new(file: &'f F, fillers: bool) -> Self {
+        let mut open = [const { None }; LISTS + 1];
+        open[LISTS] = Some(Head::dummy());
         Self {
             file,
             fillers,
             piece: Head::dummy().encode(),
             piece_at: DUMMY_AT,
             records: 0,
-            last: [DUMMY_AT; LISTS],
-            open: BTreeMap::from([(DUMMY_AT, Head::dummy())]),
+            last: [LISTS; LISTS],
+            open,
+            raw: Vec::new(),
         }
     }
 
@@ -59,7 +63,9 @@ impl<'f, F: File> Loader<'f, F> {
         head.tail_crc = crc32fast::hash(self.piece.get(body_at..).unwrap_or_default());
         self.link_last(&head)?;
         self.records += 1;
-        self.open.insert(head.offset, head);
+        if let Some(place) = self.open.get_mut(highest_list(&head)) {
+            *place = Some(head);
+        }
         if self.piece.len() >= PIECE_BYTES {
             self.write_piece()?;
             self.file.sync().map_err(Error::io("sync the copy"))?;
@@ -78,34 +84,42 @@ impl<'f, F: File> Loader<'f, F> {
     /// Makes the last record of every list that `head` is in lead to it. Where that was the highest
     /// list of the last record, its head is complete.
     fn link_last(&mut self, head: &Head) -> Result<(), Error> {
-        let mut complete = Vec::new();
-        for (list, last) in self.last.iter_mut().enumerate().take(head.level.into()) {
-            if let Some(before) = self.open.get_mut(last) {
+        for list in 0..=highest_list(head) {
+            let Some(last) = self.last.get_mut(list) else {
+                break;
+            };
+            let before = std::mem::replace(last, highest_list(head));
+            let Some(open) = self.open.get_mut(before) else {
+                break;
+            };
+            if let Some(before) = open {
                 before.set_link(list, head.offset, u64::MAX);
-                let highest = before.kind == Kind::Record && usize::from(before.level) == list + 1;
-                if highest && let Some(done) = self.open.remove(last) {
-                    complete.push(done);
-                }
             }
-            *last = head.offset;
+            if before == list
+                && let Some(done) = open.take()
+            {
+                self.place(&done)?;
+            }
         }
-        complete.iter().try_for_each(|done| self.place(done))
+        Ok(())
     }
 
     /// Puts a head where its record is: still in memory, or in the file.
     fn place(&mut self, head: &Head) -> Result<(), Error> {
-        let raw = head.encode();
+        self.raw.clear();
+        head.encode_to(&mut self.raw);
+        let raw = &self.raw;
         let within = head.offset.checked_sub(self.piece_at);
         match within.and_then(|within| usize::try_from(within).ok()) {
             Some(at) => {
                 if let Some(room) = self.piece.get_mut(at..at + raw.len()) {
-                    room.copy_from_slice(&raw);
+                    room.copy_from_slice(raw);
                 }
                 Ok(())
             }
             None => self
                 .file
-                .write_at(head.offset, &raw)
+                .write_at(head.offset, raw)
                 .map_err(Error::io("write a record's head into the copy")),
         }
     }
@@ -122,7 +136,8 @@ impl<'f, F: File> Loader<'f, F> {
     /// Writes what is left, the COMMIT and the header; without a sync.
     pub(super) fn finish(mut self, generation: u64) -> Result<Header, Error> {
         let repack_size = self.end();
-        for head in std::mem::take(&mut self.open).into_values() {
+        let open = std::mem::replace(&mut self.open, [const { None }; LISTS + 1]);
+        for head in open.into_iter().flatten() {
             self.place(&head)?;
         }
         if self.records > 0 {
@@ -141,4 +156,9 @@ impl<'f, F: File> Loader<'f, F> {
         header.write(self.file)?;
         Ok(header)
     }
+}
+
+/// Number of the highest list that a record is in.
+fn highest_list(head: &Head) -> usize {
+    usize::from(head.level).saturating_sub(1)
 }

@@ -183,6 +183,12 @@ impl Head {
     /// The head as bytes, with its checksum.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut raw = Vec::with_capacity(HEAD_BYTES_MAX);
+        self.encode_to(&mut raw);
+        raw
+    }
+
+    /// As [`Head::encode`], into an empty `raw`.
+    pub(crate) fn encode_to(&self, raw: &mut Vec<u8>) {
         let key_len = u16::try_from(self.key_len).unwrap_or(KEY_LEN_LONG);
         let value_len = u32::try_from(self.value_len).unwrap_or(VALUE_LEN_LONG);
         raw.extend_from_slice(&[self.kind.octet(), self.level]);
@@ -197,10 +203,9 @@ impl Head {
         for link in self.links() {
             raw.extend_from_slice(&link.to_be_bytes());
         }
-        let crc = crc32fast::hash(&raw);
+        let crc = crc32fast::hash(raw);
         raw.extend_from_slice(&crc.to_be_bytes());
         raw.extend_from_slice(&self.tail_crc.to_be_bytes());
-        raw
     }
 
     /// All links as they stand.
