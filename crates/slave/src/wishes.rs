@@ -1,7 +1,6 @@
 //! Lines of the master that are to be carried out together.
 
-use std::collections::HashMap;
-
+use ahash::AHashMap;
 use proto::{Entry, MailboxName};
 
 /// Names in one batch.
@@ -13,7 +12,7 @@ const BYTES_MAX: usize = 2 << 20;
 #[derive(Debug, Default)]
 pub(crate) struct Wishes {
     last: Vec<Wish>,
-    places: HashMap<MailboxName, usize>,
+    places: AHashMap<MailboxName, usize>,
     bytes: usize,
 }
 

@@ -46,6 +46,11 @@ impl Buckets {
         }
     }
 
+    /// Whether there can be so many buckets.
+    pub(crate) fn may_be(len: usize) -> bool {
+        len.is_power_of_two() && (index(BUCKETS_MIN)..=index(BUCKETS_MAX)).contains(&len)
+    }
+
     /// Number of buckets: a power of two, at least 16, at most 2^20, about one for 16 entries.
     pub fn len(&self) -> u32 {
         u32::try_from(self.sums.len()).unwrap_or(BUCKETS_MAX)

@@ -1,8 +1,8 @@
 //! All sums that a version keeps of its list.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use ahash::AHashMap;
 use imbl::{OrdMap, OrdSet};
 use proto::{Location, MailboxName};
 
@@ -27,6 +27,23 @@ pub(crate) struct Counted {
 impl Digests {
     pub(crate) fn empty() -> Self {
         Tally::new(0).finish().0
+    }
+
+    /// As they were kept of a list that adds up to `sum`; `None`: they don't.
+    pub(crate) fn kept(sum: Sum, hosts: Vec<(Arc<[u8]>, Sum)>, buckets: Vec<Sum>) -> Option<Self> {
+        let of_hosts: Sum = hosts.iter().map(|(_, sum)| *sum).sum();
+        let of_buckets: Sum = buckets.iter().copied().sum();
+        let fits = of_hosts == sum && of_buckets == sum && Buckets::may_be(buckets.len());
+        fits.then(|| Self {
+            sum,
+            hosts: hosts.into_iter().collect(),
+            buckets: Buckets::from_sums(buckets),
+        })
+    }
+
+    /// The sum of each server.
+    pub(crate) fn hosts(&self) -> impl Iterator<Item = (&[u8], Sum)> {
+        self.hosts.iter().map(|(server, sum)| (&**server, *sum))
     }
 
     pub(crate) fn sum_of_hosts(&self, filter: &HostFilter) -> Sum {
@@ -103,7 +120,7 @@ impl PartialEq for Digests {
 #[derive(Default)]
 pub(crate) struct Part {
     sum: Sum,
-    hosts: HashMap<Arc<[u8]>, Sum>,
+    hosts: AHashMap<Arc<[u8]>, Sum>,
     /// By the hash of their owner; an owner's entries mostly stand behind each other.
     owners: Vec<(u32, Sum)>,
     held: Vec<MailboxName>,
@@ -111,8 +128,8 @@ pub(crate) struct Part {
 
 impl Part {
     pub(crate) fn add(&mut self, digester: &mut Digester, mailbox: &MailboxName, stored: &Stored) {
+        self.hold(mailbox, stored);
         if stored.held {
-            self.held.push(mailbox.clone());
             return;
         }
         let sum = Sum::of(digester.entry(mailbox, &stored.entry));
@@ -129,6 +146,13 @@ impl Part {
         }
     }
 
+    /// Notes an entry if it is held, and adds up nothing.
+    pub(crate) fn hold(&mut self, mailbox: &MailboxName, stored: &Stored) {
+        if stored.held {
+            self.held.push(mailbox.clone());
+        }
+    }
+
     pub(crate) fn owners(&self) -> usize {
         self.owners.len()
     }
@@ -137,7 +161,7 @@ impl Part {
 /// Puts together what parts of a list add up to.
 pub(crate) struct Tally {
     sum: Sum,
-    hosts: HashMap<Arc<[u8]>, Sum>,
+    hosts: AHashMap<Arc<[u8]>, Sum>,
     buckets: Vec<Sum>,
     held: OrdSet<MailboxName>,
 }
@@ -147,7 +171,7 @@ impl Tally {
     pub(crate) fn new(entries: u64) -> Self {
         Self {
             sum: Sum::default(),
-            hosts: HashMap::new(),
+            hosts: AHashMap::new(),
             buckets: vec![Sum::default(); index(Buckets::len_for(entries))],
             held: OrdSet::new(),
         }

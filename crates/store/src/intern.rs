@@ -1,10 +1,10 @@
 //! One allocation for each location and ACL, however many entries have it.
 
 use std::borrow::Borrow;
-use std::collections::HashSet;
 use std::hash::{Hash, Hasher};
 use std::sync::{Mutex, PoisonError};
 
+use ahash::AHashSet;
 use proto::{Acl, Entry, Location};
 
 /// A table is looked through for unused values when it has doubled, and not below this size.
@@ -133,14 +133,14 @@ impl<T: Shared> PartialEq for ByText<T> {
 impl<T: Shared> Eq for ByText<T> {}
 
 struct Table<T> {
-    values: HashSet<ByText<T>>,
+    values: AHashSet<ByText<T>>,
     sweep_at: usize,
 }
 
 impl<T: Shared> Default for Table<T> {
     fn default() -> Self {
         Self {
-            values: HashSet::new(),
+            values: AHashSet::new(),
             sweep_at: SWEEP_MIN,
         }
     }

@@ -120,6 +120,13 @@ impl Version {
         self.list.range::<_, MailboxName>((start, Bound::Unbounded))
     }
 
+    /// The entries whose key ([`MailboxName::key`]) is this one or behind it, in key order.
+    pub fn starting_at(&self, key: &[u8]) -> impl Iterator<Item = (&MailboxName, &Stored)> {
+        let start: Arc<[u8]> = key.into();
+        let bounds = (Bound::Included(&start), Bound::Unbounded);
+        self.list.range::<_, Arc<[u8]>>(bounds)
+    }
+
     /// The entries whose key ([`MailboxName::key`]) is in a half-open range, in key order.
     pub fn between(&self, keys: Range<&[u8]>) -> impl Iterator<Item = (&MailboxName, &Stored)> {
         let (start, end): (Arc<[u8]>, Arc<[u8]>) = (keys.start.into(), keys.end.into());

@@ -25,6 +25,9 @@ use list::List;
 /// Findings that are remembered.
 const FINDINGS_MAX: usize = 100;
 
+/// The list is looked at so soon after the start: its digests were taken from the snapshot.
+const LIST_AFTER: Duration = Duration::from_secs(10);
+
 /// The first pass begins this long after the start, unless passes are more frequent.
 const FIRST_PASS_AFTER: Duration = Duration::from_mins(10);
 
@@ -112,6 +115,8 @@ pub struct Scrubber {
     /// The end of the log when the pass began.
     end: LogPosition,
     begun: bool,
+    /// Whether it looks at everything.
+    whole: bool,
 }
 
 impl Scrubber {
@@ -130,6 +135,7 @@ impl Scrubber {
             under: None,
             end: LogPosition::default(),
             begun: false,
+            whole: true,
         }
     }
 
@@ -140,7 +146,11 @@ impl Scrubber {
         if rate == 0 {
             return;
         }
-        let mut wait = pause.min(FIRST_PASS_AFTER);
+        let mut wait = pause.min(LIST_AFTER);
+        let mut next = pause.min(FIRST_PASS_AFTER).saturating_sub(wait);
+        self.begun = true;
+        self.whole = false;
+        self.tasks.push_back(Task::List);
         while stop.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
             let began = Instant::now();
             while let Scrubbed::Octets(octets) = self.step() {
@@ -150,7 +160,7 @@ impl Scrubber {
                     return;
                 }
             }
-            wait = pause.saturating_sub(began.elapsed());
+            wait = std::mem::replace(&mut next, pause).saturating_sub(began.elapsed());
         }
     }
 
@@ -243,6 +253,9 @@ impl Scrubber {
 
     fn finish(&mut self) {
         self.begun = false;
+        if !std::mem::replace(&mut self.whole, true) {
+            return;
+        }
         let now = (self.config.clock)();
         let mut report = self.report();
         report.passes += 1;

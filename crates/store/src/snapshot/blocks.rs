@@ -7,9 +7,11 @@ use crate::digests::Part;
 use crate::file::{File, read_full};
 use crate::intern::Intern;
 use crate::snapshot::format::{
-    BLOCK_CONFLICTS, BLOCK_END, BLOCK_ENTRIES, BLOCK_HEADER_LEN, BlockHeader, Header, ItemReader,
+    BLOCK_BUCKETS, BLOCK_CONFLICTS, BLOCK_END, BLOCK_ENTRIES, BLOCK_HEADER_LEN, BLOCK_HOSTS,
+    BlockHeader, Header, ItemReader,
 };
 use crate::snapshot::read::{BadSnapshot, damaged};
+use crate::snapshot::sums::{self, Sums};
 use crate::{Sequence, Stored};
 
 /// A block as it stands in the file; only its head has been looked at.
@@ -130,6 +132,8 @@ pub(super) enum Decoded {
     Entries(Entries),
     /// Contradicted entries.
     Conflicts(Vec<(MailboxName, Stored)>),
+    /// Some sums of the list.
+    Sums(Sums),
 }
 
 /// Entries that stand behind each other in the list.
@@ -140,14 +144,15 @@ pub(super) struct Entries {
     pub(super) bounds: Option<(MailboxName, MailboxName)>,
     /// Every other entry, and those between.
     pub(super) halves: [Vec<(MailboxName, Stored)>; 2],
-    /// What they add up to.
+    /// What they add up to, unless the snapshot itself tells; and which of them are held.
     pub(super) part: Part,
 }
 
 /// Checks and decodes blocks, in any order.
 pub(super) struct Decoder<'a, I> {
     sequence: Sequence,
-    digester: Digester,
+    /// Where the snapshot does not tell sums itself.
+    digester: Option<Digester>,
     interner: &'a mut I,
 }
 
@@ -155,7 +160,7 @@ impl<'a, I: Intern> Decoder<'a, I> {
     pub(super) fn new(header: &Header, interner: &'a mut I) -> Self {
         Self {
             sequence: header.sequence,
-            digester: Digester::new(&header.lineage),
+            digester: (!header.has_sums).then(|| Digester::new(&header.lineage)),
             interner,
         }
     }
@@ -165,6 +170,8 @@ impl<'a, I: Intern> Decoder<'a, I> {
         let decoded = match block.header.kind {
             BLOCK_ENTRIES => self.entries(block).map(Decoded::Entries),
             BLOCK_CONFLICTS => self.conflicts(block).map(Decoded::Conflicts),
+            BLOCK_HOSTS => sums(block, sums::hosts),
+            BLOCK_BUCKETS => sums(block, sums::buckets),
             _ => Err("block is of an unknown kind"),
         };
         decoded.map_err(|what| damaged(block.offset, what))
@@ -181,7 +188,10 @@ impl<'a, I: Intern> Decoder<'a, I> {
                 Some((_, last)) => *last = mailbox.clone(),
                 None => bounds = Some((mailbox.clone(), mailbox.clone())),
             }
-            part.add(digester, &mailbox, &stored);
+            match digester {
+                Some(digester) => part.add(digester, &mailbox, &stored),
+                None => part.hold(&mailbox, &stored),
+            }
             let [next, other] = &mut halves;
             next.push((mailbox, stored));
             std::mem::swap(next, other);
@@ -207,7 +217,7 @@ impl<'a, I: Intern> Decoder<'a, I> {
     fn items(
         &mut self,
         block: &Block,
-        mut take: impl FnMut(&mut Digester, MailboxName, Stored) -> Result<(), &'static str>,
+        mut take: impl FnMut(&mut Option<Digester>, MailboxName, Stored) -> Result<(), &'static str>,
     ) -> Result<(), &'static str> {
         let mut items = ItemReader::new(block.items());
         for _ in 0..block.header.items {
@@ -224,6 +234,11 @@ impl<'a, I: Intern> Decoder<'a, I> {
             Err("block holds more than it says")
         }
     }
+}
+
+fn sums(block: &Block, read: fn(&[u8], u32) -> Option<Sums>) -> Result<Decoded, &'static str> {
+    let sums = read(block.items(), block.header.items);
+    sums.map(Decoded::Sums).ok_or("block holds a damaged sum")
 }
 
 /// How many items a block can hold at most, whatever its head says.

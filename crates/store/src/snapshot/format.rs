@@ -15,12 +15,18 @@ use crate::{Lineage, Root, Sequence, Stored, Version};
 const MAGIC: [u8; 8] = *b"MUPDSNP\0";
 
 /// Version of the format; the ones before it are read too. A higher one is refused by name, not taken for damage.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
+/// From this one on a snapshot holds the sums of its list.
+const FORMAT_WITH_SUMS: u32 = 3;
 
 /// Block of entries.
 pub(crate) const BLOCK_ENTRIES: u8 = 1;
 /// Block of contradicted entries.
 pub(crate) const BLOCK_CONFLICTS: u8 = 2;
+/// Block of sums of servers.
+pub(crate) const BLOCK_HOSTS: u8 = 3;
+/// Block of sums of buckets.
+pub(crate) const BLOCK_BUCKETS: u8 = 4;
 /// Last block, empty.
 pub(crate) const BLOCK_END: u8 = 0xFF;
 
@@ -49,6 +55,8 @@ pub(crate) struct Header {
     pub(crate) log: LogPosition,
     pub(crate) held: u64,
     pub(crate) follows: Option<Follows>,
+    /// Whether the sums of the list stand behind it.
+    pub(crate) has_sums: bool,
 }
 
 impl Header {
@@ -64,6 +72,7 @@ impl Header {
             log: version.log,
             held: version.held_count(),
             follows: version.follows.clone(),
+            has_sums: true,
         }
     }
 
@@ -118,6 +127,7 @@ impl Header {
             log,
             held,
             follows,
+            has_sums: format >= FORMAT_WITH_SUMS,
         })
     }
 }

@@ -4,6 +4,7 @@ pub(crate) mod blocks;
 pub(crate) mod format;
 mod parallel;
 pub(crate) mod read;
+mod sums;
 mod write;
 
 use std::io;

@@ -6,7 +6,6 @@ use std::thread;
 
 use proto::MailboxName;
 
-use crate::Version;
 use crate::digests::Tally;
 use crate::file::{File, read_full};
 use crate::history::History;
@@ -15,6 +14,8 @@ use crate::log::segment::{BadHeader, HEADER_BYTES_MAX};
 use crate::snapshot::blocks::{Blocks, Decoded, Decoder, Entries};
 use crate::snapshot::format::Header;
 use crate::snapshot::parallel;
+use crate::snapshot::sums::Sums;
+use crate::{Sum, Version};
 
 /// Why a snapshot can't be used.
 #[derive(Debug)]
@@ -82,6 +83,7 @@ pub(super) fn damaged(offset: u64, what: &'static str) -> BadSnapshot {
 pub(super) struct Loading {
     version: Version,
     tally: Tally,
+    sums: Option<Sums>,
     last: Option<MailboxName>,
     conflicts: u64,
 }
@@ -97,6 +99,7 @@ impl Loading {
                 ..Version::empty(Arc::clone(&header.lineage))
             },
             tally: Tally::new(header.count),
+            sums: header.has_sums.then(Sums::default),
             last: None,
             conflicts: 0,
         }
@@ -109,6 +112,12 @@ impl Loading {
                 for (mailbox, stored) in older {
                     self.conflicts += 1;
                     self.version.keep_conflict(&mailbox, &stored);
+                }
+                Ok(())
+            }
+            Decoded::Sums(more) => {
+                if let Some(sums) = &mut self.sums {
+                    sums.extend(more);
                 }
                 Ok(())
             }
@@ -142,14 +151,24 @@ impl Loading {
         let Self {
             mut version,
             tally,
+            sums,
             conflicts,
             ..
         } = self;
+        let disagrees = "content does not add up to what the header says";
         (version.digests, version.held) = tally.finish();
+        if let Some(sums) = sums {
+            let listed = u64::try_from(version.len()).unwrap_or(u64::MAX);
+            let sum = Sum {
+                count: listed.saturating_sub(version.held_count()),
+                root: header.root,
+            };
+            version.digests = sums.into_digests(sum).ok_or(disagrees)?;
+        }
         let agrees = version.count() == header.count && version.root() == header.root;
         let agrees = agrees && version.held_count() == header.held;
         if !agrees || conflicts != header.conflicts {
-            return Err("content does not add up to what the header says");
+            return Err(disagrees);
         }
         Ok(version)
     }

@@ -8,8 +8,10 @@ use proto::MailboxName;
 use crate::file::{File, FileSystem, Open, TEMPORARY};
 use crate::snapshot::file_name;
 use crate::snapshot::format::{
-    BLOCK_BYTES, BLOCK_CONFLICTS, BLOCK_END, BLOCK_ENTRIES, BlockHeader, Header, ItemWriter,
+    BLOCK_BUCKETS, BLOCK_BYTES, BLOCK_CONFLICTS, BLOCK_END, BLOCK_ENTRIES, BLOCK_HOSTS,
+    BlockHeader, Header, ItemWriter,
 };
+use crate::snapshot::sums::{put_bucket, put_host};
 use crate::{Stored, Version};
 
 /// Writes a version beside the log, under its final name only when it is whole and durable. Returns
@@ -44,6 +46,17 @@ fn write_file(fs: &dyn FileSystem, path: &Path, number: u64, version: &Version) 
     let conflicts = version.conflicts();
     let conflicts = conflicts.flat_map(|(name, older)| older.iter().map(move |one| (name, one)));
     out.blocks_of(BLOCK_CONFLICTS, conflicts)?;
+    let mut hosts = version.digests.hosts();
+    out.sums(BLOCK_HOSTS, |block| {
+        let (server, sum) = hosts.next()?;
+        put_host(block, server, sum);
+        Some(())
+    })?;
+    let mut buckets = version.digests.buckets.iter();
+    out.sums(BLOCK_BUCKETS, |block| {
+        put_bucket(block, buckets.next()?);
+        Some(())
+    })?;
     out.block(BLOCK_END, 0, &[])?;
     out.file.sync()?;
     Ok(out.offset)
@@ -84,6 +97,24 @@ impl Output {
             self.block(kind, number, &octets)?;
         }
         Ok(())
+    }
+
+    /// Blocks of what `put` appends one by one, until it has no more.
+    fn sums(
+        &mut self,
+        kind: u8,
+        mut put: impl FnMut(&mut Vec<u8>) -> Option<()>,
+    ) -> io::Result<()> {
+        loop {
+            let (mut octets, mut number) = (Vec::new(), 0);
+            while octets.len() < BLOCK_BYTES && put(&mut octets).is_some() {
+                number += 1;
+            }
+            if number == 0 {
+                return Ok(());
+            }
+            self.block(kind, number, &octets)?;
+        }
     }
 
     fn block(&mut self, kind: u8, items: u32, octets: &[u8]) -> io::Result<()> {
