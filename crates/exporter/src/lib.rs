@@ -8,7 +8,7 @@
 //! **Start it only with a complete list.** What the store lacks is deleted from the file: a store that
 //! is new, or still being filled for the first time, must not have an exporter yet.
 //!
-//! [`import`] goes the other way, for a master that takes over from Cyrus's.
+//! [`import`] goes the other way, for a master that takes over from Cyrus's, and for a slave that has no list of its own yet.
 
 mod apply;
 mod bulk;

@@ -76,6 +76,9 @@ pub struct Status {
     pub root: String,
     /// Whether the log can be written.
     pub writable: bool,
+    /// What looking through everything that is stored has come to.
+    #[serde(default)]
+    pub scrub: Scrub,
     /// Why the master is in recovery, if it is.
     pub recovery: Option<String>,
     /// Locations that an ACTIVATE in recovery has contradicted.
@@ -94,6 +97,17 @@ pub struct Status {
     pub export: Option<String>,
     /// Open sessions.
     pub sessions: Vec<Session>,
+}
+
+/// What looking through snapshots, log and list for damage has come to, since the start.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Scrub {
+    /// Passes that were finished.
+    pub passes: u64,
+    /// When the last one was finished, in Unix seconds.
+    pub last: Option<u64>,
+    /// What is damaged, the first hundred.
+    pub findings: Vec<String>,
 }
 
 /// A slave's link to its master.

@@ -1,17 +1,17 @@
 //! What operators may ask of a running node.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use master::Recovery;
 use server::{SessionState, SessionStatus, Sessions, StreamMode};
 use slave::{Phase, Resynced, Slave, Way};
 use store::marker::Keeper;
-use store::{Health, Origin, Sequence, Store, Version};
+use store::{Health, Origin, ScrubReport, Sequence, Store, Version};
 use tracing::{info, warn};
 
 use crate::control::{
-    Conflict, Operator, Place, Reply, Request, Resync, Session, Status, Upstream,
+    Conflict, Operator, Place, Reply, Request, Resync, Scrub, Session, Status, Upstream,
 };
 use crate::node::Export;
 
@@ -179,6 +179,7 @@ fn common_status(
         mailboxes: u64::try_from(version.len()).unwrap_or(u64::MAX),
         root: version.root().to_string(),
         writable: store.health() == Health::Writable,
+        scrub: scrub(&store.scrub_report()),
         recovery: None,
         conflicts: Vec::new(),
         upstream: None,
@@ -192,6 +193,15 @@ fn common_status(
             .iter()
             .map(|session| show(session, head))
             .collect(),
+    }
+}
+
+fn scrub(report: &ScrubReport) -> Scrub {
+    let seconds = |time: SystemTime| time.duration_since(UNIX_EPOCH).ok();
+    Scrub {
+        passes: report.passes,
+        last: report.last.and_then(seconds).map(|since| since.as_secs()),
+        findings: report.findings.iter().map(ToString::to_string).collect(),
     }
 }
 

@@ -12,7 +12,7 @@ use super::times::ChangeTimes;
 use crate::apply::unix_seconds;
 
 /// Edits in one batch.
-const BATCH_EDITS: usize = 500;
+const BATCH_EDITS: usize = 4096;
 /// Refused names told one by one.
 const TOLD_MAX: usize = 100;
 

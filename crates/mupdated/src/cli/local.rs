@@ -5,10 +5,11 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 use clap::Subcommand;
+use jiff::Timestamp;
 
 use crate::cli::mupdate::{DEFAULT_CONFIG, data_dir_of};
 use crate::config::Settings;
-use crate::control::{self, Conflict, Reply, Request, Resync, Session, Status, Upstream};
+use crate::control::{self, Conflict, Reply, Request, Resync, Scrub, Session, Status, Upstream};
 use crate::service::DEFAULT_SERVICE;
 
 /// Which server is meant.
@@ -104,11 +105,28 @@ pub(super) fn status(args: &StatusArgs) -> anyhow::Result<()> {
     if let Some(export) = &status.export {
         writeln!(out, "export    {export}")?;
     }
+    write_scrub(&mut out, &status.scrub)?;
     writeln!(out, "sessions  {}", status.sessions.len())?;
     status
         .sessions
         .iter()
         .try_for_each(|session| write_session(&mut out, session))
+}
+
+fn write_scrub(out: &mut impl Write, scrub: &Scrub) -> anyhow::Result<()> {
+    let last = match scrub.last.and_then(|at| i64::try_from(at).ok()) {
+        Some(at) => Timestamp::from_second(at)?.to_string(),
+        None => "not yet".to_owned(),
+    };
+    let found = match scrub.findings.len() {
+        0 => String::new(),
+        count => format!(", {count} DAMAGED:"),
+    };
+    writeln!(out, "scrubbed  {last}{found}")?;
+    for finding in &scrub.findings {
+        writeln!(out, "  {finding}")?;
+    }
+    Ok(())
 }
 
 pub(super) fn recovery(args: &RecoveryArgs) -> anyhow::Result<()> {

@@ -93,6 +93,8 @@ const OWN: &[&str] = &[
     "mupdate_password",
     "mupdate_resync",
     "mupdate_retry_delay",
+    "mupdate_scrub_interval",
+    "mupdate_scrub_rate",
     "mupdate_server",
     "mupdate_strict",
     "mupdate_tls_ca_dir",

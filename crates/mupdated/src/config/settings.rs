@@ -45,6 +45,10 @@ pub struct Settings {
     pub name_bytes_max: usize,
     /// `mupdate_history_changes`: changes that a peer may have missed and still be told of one by one.
     pub history_changes_max: Option<usize>,
+    /// `mupdate_scrub_interval`: from one look through everything that is stored to the next.
+    pub scrub_interval: Option<Duration>,
+    /// `mupdate_scrub_rate`: how fast that goes, in octets a second; 0: there is none.
+    pub scrub_bytes_per_second: Option<u64>,
     /// `mupdate_list_order`.
     pub list_orders: ListOrders,
     /// Where log lines go.
@@ -227,6 +231,10 @@ impl SettingsError {
 }
 
 const CONNECTIONS_MAX: u64 = 1_000_000;
+/// Most KiB a second that `mupdate_scrub_rate` allows.
+const SCRUB_KIB_MAX: u64 = 1 << 30;
+/// Looking through everything without a pause would be of no use.
+const SCRUB_INTERVAL_MIN: Duration = Duration::from_secs(1);
 const HISTORY_CHANGES_MAX: u64 = 100_000_000;
 
 impl Settings {
@@ -303,6 +311,14 @@ impl Settings {
                 1,
                 usize_of(HISTORY_CHANGES_MAX),
             ),
+            scrub_interval: options
+                .parse("mupdate_scrub_interval", value::duration)
+                .map(|interval| interval.max(SCRUB_INTERVAL_MIN)),
+            scrub_bytes_per_second: options
+                .parse("mupdate_scrub_rate", |text| {
+                    value::number(text, 0, SCRUB_KIB_MAX)
+                })
+                .map(|kib| kib << 10),
             list_orders: options
                 .parse("mupdate_list_order", words::list_orders)
                 .unwrap_or_default(),

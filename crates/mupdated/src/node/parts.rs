@@ -93,6 +93,12 @@ pub(super) fn open_store(
     if let Some(changes) = settings.history_changes_max {
         config.history_changes_max = changes;
     }
+    if let Some(interval) = settings.scrub_interval {
+        config.scrub_interval = interval;
+    }
+    if let Some(rate) = settings.scrub_bytes_per_second {
+        config.scrub_bytes_per_second = rate;
+    }
     let opened = Store::open(
         OsFileSystem,
         &data_dir.join(STORE_NAME),

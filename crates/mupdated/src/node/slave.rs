@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use client::Login;
-use exporter::Misfit;
+use exporter::{Misfit, import};
 use server::KickSocket;
 use slave::{Slave, SlaveConfig, SlaveRules, Upstream};
 use store::{Sequence, Store};
+use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
@@ -45,6 +46,9 @@ pub(super) async fn start(
     let (store, copied) = open_store(&places.data_dir, settings, SlaveRules)?;
     if copied {
         settle_down(&store).await?;
+    }
+    if store.current().is_empty() && !slave::is_slave_store(&places.data_dir) {
+        begin_with_file(settings, places, &store).await?;
     }
     let export = places.mailboxes_db.as_deref().map(|path| {
         Export::new(
@@ -128,6 +132,40 @@ async fn settle_down(store: &Store) -> Result<(), Failure> {
     info!(cause, "store is at home here now");
     let renewed = store.renew_token().await;
     renewed.map_err(|cause| Failure::new(Status::Storage, cause))
+}
+
+/// A slave that has nothing yet begins with what the host's `mailboxes.db` says, so that its master has to
+/// tell only what differs. The list counts as complete only when the master has said that it is right; a
+/// file that can't be read is of no use here, and the exporter's business.
+async fn begin_with_file(
+    settings: &Settings,
+    places: &Places,
+    store: &Store,
+) -> Result<(), Failure> {
+    let Some(path) = &places.mailboxes_db else {
+        return Ok(());
+    };
+    let config = exporter_config(settings, places, path, Misfit::MoveAside);
+    let list = match spawn_blocking(move || import::read(&config)).await {
+        Ok(Ok(list)) => list,
+        Ok(Err(cause)) => {
+            info!(%cause, "mailboxes.db is not begun with");
+            return Ok(());
+        }
+        Err(cause) => return Err(Failure::new(Status::System, anyhow!(cause))),
+    };
+    if list.entries.is_empty() {
+        return Ok(());
+    }
+    let imported = import::into_empty(store, &list, &path.display().to_string()).await;
+    let imported = imported.map_err(|cause| Failure::new(Status::Storage, anyhow!(cause)))?;
+    info!(
+        path = %path.display(),
+        entries = imported.entries,
+        passed_over = list.unused.len(),
+        "the list begins with mailboxes.db; what differs comes from the master"
+    );
+    Ok(())
 }
 
 /// Whoever waits for the file knows that the list is complete, so exporting may begin.
