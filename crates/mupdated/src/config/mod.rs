@@ -5,6 +5,7 @@ mod login;
 mod options;
 mod raw;
 mod settings;
+mod store;
 mod value;
 mod words;
 
@@ -16,4 +17,5 @@ pub use settings::{
     ClientSettings, Examined, ExportMode, ExportSettings, LogSettings, MurderKind, Settings,
     SettingsError, TlsFiles,
 };
+pub use store::StoreSettings;
 pub use value::ValueError;

@@ -15,6 +15,7 @@ use super::known::{self, Remark};
 use super::login::LoginSettings;
 use super::options::{Options, usize_of};
 use super::raw::{Place, RawConfig, SyntaxError};
+use super::store::StoreSettings;
 use super::value::{self, ValueError};
 use super::words;
 
@@ -43,12 +44,8 @@ pub struct Settings {
     pub strict: bool,
     /// `mupdate_max_name`: longest mailbox name, in octets.
     pub name_bytes_max: usize,
-    /// `mupdate_history_changes`: changes that a peer may have missed and still be told of one by one.
-    pub history_changes_max: Option<usize>,
-    /// `mupdate_scrub_interval`: from one look through everything that is stored to the next.
-    pub scrub_interval: Option<Duration>,
-    /// `mupdate_scrub_rate`: how fast that goes, in octets a second; 0: there is none.
-    pub scrub_bytes_per_second: Option<u64>,
+    /// Of the store.
+    pub store: StoreSettings,
     /// `mupdate_list_order`.
     pub list_orders: ListOrders,
     /// Where log lines go.
@@ -231,11 +228,6 @@ impl SettingsError {
 }
 
 const CONNECTIONS_MAX: u64 = 1_000_000;
-/// Most KiB a second that `mupdate_scrub_rate` allows.
-const SCRUB_KIB_MAX: u64 = 1 << 30;
-/// Looking through everything without a pause would be of no use.
-const SCRUB_INTERVAL_MIN: Duration = Duration::from_secs(1);
-const HISTORY_CHANGES_MAX: u64 = 100_000_000;
 
 impl Settings {
     /// Reads `file` for the service of that name in cyrus.conf (usually `mupdate`).
@@ -306,19 +298,7 @@ impl Settings {
                 .parse("mupdate_strict", value::switch)
                 .unwrap_or(false),
             name_bytes_max: name_bytes_max.unwrap_or(proto::MAILBOX_NAME_BYTES_MAX),
-            history_changes_max: options.number(
-                "mupdate_history_changes",
-                1,
-                usize_of(HISTORY_CHANGES_MAX),
-            ),
-            scrub_interval: options
-                .parse("mupdate_scrub_interval", value::duration)
-                .map(|interval| interval.max(SCRUB_INTERVAL_MIN)),
-            scrub_bytes_per_second: options
-                .parse("mupdate_scrub_rate", |text| {
-                    value::number(text, 0, SCRUB_KIB_MAX)
-                })
-                .map(|kib| kib << 10),
+            store: StoreSettings::read(options),
             list_orders: options
                 .parse("mupdate_list_order", words::list_orders)
                 .unwrap_or_default(),

@@ -90,13 +90,13 @@ pub(super) fn open_store(
     rules: impl Rules + 'static,
 ) -> Result<(Store, bool), Failure> {
     let mut config = StoreConfig::default();
-    if let Some(changes) = settings.history_changes_max {
+    if let Some(changes) = settings.store.history_changes_max {
         config.history_changes_max = changes;
     }
-    if let Some(interval) = settings.scrub_interval {
+    if let Some(interval) = settings.store.scrub_interval {
         config.scrub_interval = interval;
     }
-    if let Some(rate) = settings.scrub_bytes_per_second {
+    if let Some(rate) = settings.store.scrub_bytes_per_second {
         config.scrub_bytes_per_second = rate;
     }
     let opened = Store::open(

@@ -43,13 +43,7 @@ pub(super) async fn start(
     let serving = Serving::prepare(settings, places)?;
     let login = client_login(settings, places).map_err(config_error)?;
     let tls = client_tls(settings).map_err(config_error)?;
-    let (store, copied) = open_store(&places.data_dir, settings, SlaveRules)?;
-    if copied {
-        settle_down(&store).await?;
-    }
-    if store.current().is_empty() && !slave::is_slave_store(&places.data_dir) {
-        begin_with_file(settings, places, &store).await?;
-    }
+    let store = open_list(settings, places).await?;
     let export = places.mailboxes_db.as_deref().map(|path| {
         Export::new(
             store.clone(),
@@ -124,6 +118,17 @@ fn slave_config(
         connect_timeout: settings.client.timeout,
         ..SlaveConfig::new(upstream, login, places.data_dir.clone())
     }
+}
+
+async fn open_list(settings: &Settings, places: &Places) -> Result<Store, Failure> {
+    let (store, copied) = open_store(&places.data_dir, settings, SlaveRules)?;
+    if copied {
+        settle_down(&store).await?;
+    }
+    if store.current().is_empty() && !slave::is_slave_store(&places.data_dir) {
+        begin_with_file(settings, places, &store).await?;
+    }
+    Ok(store)
 }
 
 /// A slave's store that was copied goes on where it is.
