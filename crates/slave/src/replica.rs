@@ -43,7 +43,9 @@ pub(crate) struct Replica {
     /// What the state file says; `None`: it could not be written.
     provenance: Option<Provenance>,
     /// Lines of a listing that the writer carries out while more are read.
-    ahead: Option<JoinHandle<Result<(), ApplyError>>>,
+    ahead: Option<JoinHandle<Result<usize, ApplyError>>>,
+    /// Changes that they came to, and that have not been told yet.
+    changes_ahead: usize,
 }
 
 /// What became of a dump.
@@ -100,6 +102,7 @@ impl Replica {
             upstream: upstream.to_owned(),
             provenance: before,
             ahead: None,
+            changes_ahead: 0,
         };
         replica.remember(complete).await?;
         if let Some(held) = held {
@@ -129,7 +132,8 @@ impl Replica {
         // Waited for in its place: whoever is cancelled here leaves it to the next.
         let done = ahead.await;
         self.ahead = None;
-        done.unwrap_or(Err(ApplyError::Storage))
+        self.changes_ahead += done.unwrap_or(Err(ApplyError::Storage))?;
+        Ok(())
     }
 
     /// What a dump is to be checked off against.
@@ -168,6 +172,14 @@ impl Replica {
         deleted_before: usize,
     ) -> Result<Carried, ApplyError> {
         self.settle().await?;
+        let before = std::mem::take(&mut self.changes_ahead);
+        if part.is_listing && part.deletions.is_empty() && part.reached.is_none() {
+            self.carry_out_ahead(part.wishes, origin);
+            return Ok(Carried {
+                changes: before,
+                ..Carried::default()
+            });
+        }
         let version = self.store.current();
         let mut carried = Carried::default();
         let mut listed = version.sum().count;
@@ -180,11 +192,6 @@ impl Replica {
             }
         }
         let of_lines = edits.len();
-        if part.is_listing && part.deletions.is_empty() && part.reached.is_none() {
-            carried.changes = of_lines;
-            self.carry_out_ahead(edits, origin);
-            return Ok(carried);
-        }
         let counts = |name: &&MailboxName| version.get(name).is_none_or(|stored| !stored.held);
         let missing = part.deletions.iter().filter(counts).count() + deleted_before;
         let listed = usize::try_from(listed).unwrap_or(usize::MAX) + deleted_before;
@@ -199,7 +206,7 @@ impl Replica {
             carried.deleted = part.deletions.len();
             edits.extend(part.deletions.into_iter().map(|name| edit(name, None)));
         }
-        carried.changes = of_lines + carried.deleted;
+        carried.changes = before + of_lines + carried.deleted;
         let is_checked = part
             .reached
             .as_ref()
@@ -218,7 +225,7 @@ impl Replica {
             self.carry_out_lines(lines.unwrap_or_default(), origin)
                 .await?;
             carried.mismatch = Some(mismatch);
-            carried.changes = of_lines;
+            carried.changes = before + of_lines;
             carried.deleted = 0;
         }
         Ok(carried)
@@ -317,13 +324,17 @@ impl Replica {
         Ok(())
     }
 
-    /// As [`Replica::carry_out_lines`], without waiting for it.
-    fn carry_out_ahead(&mut self, edits: Vec<Edit>, origin: &Origin) {
-        if edits.is_empty() {
+    /// Carries out lines of a listing, without waiting for it.
+    fn carry_out_ahead(&mut self, lines: Vec<Wish>, origin: &Origin) {
+        if lines.is_empty() {
             return;
         }
-        let (store, batch) = (self.store.clone(), batch(origin, edits));
-        self.ahead = Some(tokio::spawn(async move { follow(&store, batch).await }));
+        let edits = lines
+            .into_iter()
+            .map(|(mailbox, entry)| edit(mailbox, entry));
+        let (store, batch) = (self.store.clone(), batch(origin, edits.collect()));
+        let carry_out = async move { Ok(store.follow_listing(batch).await?) };
+        self.ahead = Some(tokio::spawn(carry_out));
     }
 
     /// Carries out lines that lead to no place yet.
@@ -331,7 +342,8 @@ impl Replica {
         if edits.is_empty() {
             return Ok(());
         }
-        follow(&self.store, batch(origin, edits)).await
+        let done = self.store.follow(batch(origin, edits), None).await?;
+        done.map(|_| ()).map_err(|_| ApplyError::Storage)
     }
 
     async fn carry_out(&self, edits: Vec<Edit>, origin: &Origin) -> Result<(), ApplyError> {
@@ -345,11 +357,6 @@ impl Replica {
             Err(ApplyError::Storage)
         }
     }
-}
-
-async fn follow(store: &Store, lines: Batch) -> Result<(), ApplyError> {
-    let done = store.follow(lines, None).await?;
-    done.map(|_| ()).map_err(|_| ApplyError::Storage)
 }
 
 /// Whether the list is known to be a stage of a master's history.

@@ -11,7 +11,7 @@ use crate::log::group::Builder;
 use crate::log::record::Stamp;
 use crate::log::{Change, Operation, What};
 use crate::rules::{Answer, Committed, Decision, Rules};
-use crate::{Following, Reached, Version};
+use crate::{Following, Reached, Stored, Version};
 
 /// What deciding needs and what outlives a group.
 pub(crate) struct Judge {
@@ -101,17 +101,40 @@ impl Draft {
     /// Carries out what the master has said, also what changes nothing: a list below this one may
     /// have to be told.
     pub(crate) fn follow(&mut self, judge: &mut Judge, stamp: &Stamp, edit: Edit) {
+        self.follow_unless(judge, stamp, edit, |_, _| false);
+    }
+
+    /// As [`Draft::follow`], but leaves an entry alone that is so already and not held. Whether there
+    /// was anything to do.
+    pub(crate) fn follow_listing(&mut self, judge: &mut Judge, stamp: &Stamp, edit: Edit) -> bool {
+        self.follow_unless(judge, stamp, edit, |known, new| match known {
+            Some(known) => !known.held && Some(&known.entry) == new,
+            None => new.is_none(),
+        })
+    }
+
+    fn follow_unless(
+        &mut self,
+        judge: &mut Judge,
+        stamp: &Stamp,
+        edit: Edit,
+        is_so: fn(Option<&Stored>, Option<&Entry>) -> bool,
+    ) -> bool {
         let known = self.version.list.get_key_value(&edit.mailbox);
         let operation = Operation::from(&edit.kind);
-        let new = entry_of(edit.kind).map(|entry| judge.interner.entry(entry));
+        let new = entry_of(edit.kind);
+        if is_so(known.map(|(_, stored)| stored), new.as_ref()) {
+            return false;
+        }
         let change = Change {
             operation,
             old_location: known.map(|(_, stored)| stored.entry.location().clone()),
             mailbox: known.map_or(edit.mailbox, |(name, _)| name.clone()),
-            new,
+            new: new.map(|entry| judge.interner.entry(entry)),
             conflict: false,
         };
         self.change(judge, stamp, change);
+        true
     }
 
     /// Notes a place that has been reached, if there is anything new about it.

@@ -34,6 +34,13 @@ impl Store {
         .await
     }
 
+    /// As [`Store::follow`] without a place, for lines that list what there is: an entry that is so
+    /// already, and not held, is left alone. Returns the number of changes.
+    pub async fn follow_listing(&self, batch: Batch) -> Result<usize, EditError> {
+        self.ask_alone(|reply| Alone::FollowListing { batch, reply })
+            .await
+    }
+
     /// The store is at home in its directory from here on ([`crate::Finding::Copied`]). To be called
     /// when its history has been left for a new epoch, or is not its own anyway.
     pub async fn renew_token(&self) -> Result<(), EditError> {

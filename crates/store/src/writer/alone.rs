@@ -27,6 +27,8 @@ pub(crate) enum Alone {
         reached: Option<Following>,
         reply: Reply<Result<Followed, Mismatch>>,
     },
+    /// Lines of such a master that list what there is. Answered with the number of changes.
+    FollowListing { batch: Batch, reply: Reply<usize> },
     /// The end of following one.
     Unfollow { origin: Origin, reply: Reply<()> },
     /// The directory is the store's own from here on.
@@ -63,6 +65,10 @@ impl Writer {
                 reached,
                 reply,
             } => drop(reply.send(self.follow(batch, reached.as_ref()))),
+            Alone::FollowListing { batch, reply } => {
+                let changes = self.follow_listing(batch);
+                reply.send(changes).ok();
+            }
             Alone::Unfollow { origin, reply } => {
                 let done = self.alone(origin, |draft, _, stamp| draft.unfollow(stamp));
                 reply.send(done).ok();
@@ -130,6 +136,19 @@ impl Writer {
             sequence: self.version.sequence,
             exact: self.version.is_exact(),
         }))
+    }
+
+    fn follow_listing(&mut self, batch: Batch) -> Result<usize, EditError> {
+        let (mut draft, stamp) = self.begin(batch.origin)?;
+        let bytes = self.config.group_bytes;
+        let mut changes = 0;
+        for edit in batch.edits {
+            changes += usize::from(draft.follow_listing(&mut self.judge, &stamp, edit));
+            draft.seal_at(bytes);
+        }
+        let len = self.commit(draft)?;
+        self.after_group(len);
+        Ok(changes)
     }
 
     fn adopt(&mut self, key: [u8; 32]) -> Result<(), EditError> {
