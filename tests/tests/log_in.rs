@@ -1,7 +1,9 @@
 //! Log-ins as a site has them configured for Cyrus: sasldb, DIGEST-MD5 with its security layer, and no password but
 //! the right one; with real clients, real slaves and a real master.
 
-use anyhow::{Result, ensure};
+use std::fs;
+
+use anyhow::{Context as _, Result, ensure};
 use mupdate_tests::cyrus::{Backend, PASSWORD};
 use mupdate_tests::libsasl::{Server, mupdatetest};
 use mupdate_tests::master::{Master, Program};
@@ -82,6 +84,68 @@ fn our_slave_logs_in_at_our_master_through_the_layer() -> Result<()> {
     let mut wire = Wire::logged_in(master.port(), "mupd", PASSWORD)?;
     wire.ok("ACTIVATE \"user.ann\" \"be1!default\" \"\"")?;
     follows(master.port(), &mut wire)
+}
+
+/// What is said after the log-in, in the clear and as Cyrus's program keeps it, and nothing of the log-in.
+#[test]
+fn telemetry_of_a_user_who_has_a_directory() -> Result<()> {
+    let ours = Server::start(&["-m"], &[("sasl_mech_list", ALL)])?;
+    let cyrus = Master::start(Program::Cyrus, &[("sasl_mech_list", ALL)])?;
+    for (node, port) in [(ours.node(), ours.port()), (cyrus.node(), cyrus.port())] {
+        let directory = node.config_directory().join("log/mupd");
+        fs::create_dir(&directory)?;
+        node.account().give(&directory)?;
+        for mechanism in ["DIGEST-MD5", "PLAIN"] {
+            mupdatetest(port, mechanism, PASSWORD, NOOP)?;
+        }
+        let texts = wait_for("two transcripts", || {
+            let files: std::io::Result<Vec<_>> = fs::read_dir(&directory)?.collect();
+            let texts: std::io::Result<Vec<_>> = files?
+                .iter()
+                .map(|file| fs::read_to_string(file.path()))
+                .collect();
+            let texts = texts?;
+            let whole = texts.iter().filter(|text| text.contains("A3 OK")).count();
+            Ok((whole == 2).then_some(texts))
+        })?;
+        for text in texts {
+            check_transcript(&text).with_context(|| text.clone())?;
+        }
+    }
+    Ok(())
+}
+
+/// A heading, then lines with the time that they came.
+fn check_transcript(text: &str) -> Result<()> {
+    let (heading, rest) = text.split_once("\n\n").context("no heading")?;
+    ensure!(
+        heading.starts_with("---------- mupd ") && heading.split_whitespace().count() == 7,
+        "{heading}"
+    );
+    ensure!(
+        rest.starts_with('<'),
+        "not the client's first command first"
+    );
+    for (mark, said) in [
+        ('<', "A1 NOOP"),
+        ('>', "A1 OK"),
+        ('<', "A3 LOGOUT"),
+        ('>', "A3 OK"),
+    ] {
+        let at = rest.find(said).with_context(|| format!("no {said}"))?;
+        let (_, before) = rest
+            .get(..at)
+            .unwrap_or_default()
+            .rsplit_once(['\n', '\r'])
+            .unwrap_or_default();
+        let stamp = before.trim_matches(mark);
+        ensure!(
+            before.is_empty() || (before.starts_with(mark) && stamp.parse::<u64>().is_ok()),
+            "{said} is behind {before:?}"
+        );
+    }
+    ensure!(!rest.contains("A01"), "the log-in is in it");
+    Ok(())
 }
 
 fn follows(master_port: u16, master: &mut Wire) -> Result<()> {

@@ -19,7 +19,8 @@ use crate::inherited_fds::Inherited;
 use crate::node::{Node, make_data_dir};
 use crate::service::entrance::{entrance, take_in};
 use crate::service::handover::{Instance, stand_by};
-use crate::service::{START_RETRY, Starter, begin_again, host_rules, notify, role};
+use crate::service::host_rules::HostRules;
+use crate::service::{START_RETRY, Starter, begin_again, notify, role};
 use crate::telemetry;
 
 /// Runs until a signal asks to stop. The exit status is that of sysexits.h.
@@ -70,7 +71,6 @@ async fn live(args: &Args, starter: &Starter, inherited: &Inherited) -> Result<(
         warn!("runs as root: files that it makes belong to root; Cyrus's programs run as cyrus");
     }
     if starter.is_cyrus {
-        host_rules::complain(&starter.service);
         // Cyrus programs of this host read the file that Cyrus's own master would keep.
         settings.export.mode.get_or_insert(ExportMode::BeforeOk);
     }
@@ -122,8 +122,13 @@ async fn start(
     let role = if is_master { "master" } else { "slave" };
     make_data_dir(&places.data_dir)?;
     let instance = Arc::new(own(&places.data_dir, role, inherited).await?);
-    let (entrance, more) =
-        entrance(inherited).map_err(|cause| Failure::new(Status::System, cause))?;
+    let system = |cause: std::io::Error| Failure::new(Status::System, cause);
+    let rules = if starter.is_cyrus {
+        HostRules::start(&starter.service).map_err(system)?
+    } else {
+        None
+    };
+    let (entrance, more) = entrance(inherited, rules.clone()).map_err(system)?;
     let node = if is_master {
         Node::start_master(settings, &places, entrance).await?
     } else {
@@ -136,7 +141,13 @@ async fn start(
     info!(role, listening, number, data = %places.data_dir.display(), "mupdate is ready");
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     tasks.spawn(notify::watchdog(stop.clone()));
-    tasks.spawn(take_in(Arc::clone(&instance), role, more, stop.clone()));
+    tasks.spawn(take_in(
+        Arc::clone(&instance),
+        role,
+        rules,
+        more,
+        stop.clone(),
+    ));
     Ok(Running {
         node,
         instance,

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::transcripts::Transcripts;
+
 /// Settings of a server. Durations and counts are bounds, not targets.
 #[derive(Debug, Clone)]
 pub struct ServerConfig {
@@ -39,6 +41,8 @@ pub struct ServerConfig {
     pub list_orders: ListOrders,
     /// Every change is logged with who has made it (imapd.conf: `auditlog`).
     pub audits: bool,
+    /// What is said in sessions is kept, for users that want it (directories in `<configdirectory>/log`).
+    pub transcripts: Option<Transcripts>,
 }
 
 impl Default for ServerConfig {
@@ -60,6 +64,7 @@ impl Default for ServerConfig {
             name_bytes_max: proto::MAILBOX_NAME_BYTES_MAX,
             list_orders: ListOrders::default(),
             audits: false,
+            transcripts: None,
         }
     }
 }

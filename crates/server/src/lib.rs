@@ -24,11 +24,13 @@ mod role;
 mod session;
 mod slaves;
 mod status;
+mod transcripts;
 
 pub use config::{ListOrder, ListOrders, ServerConfig};
 pub use kick::{KickError, KickSocket};
-pub use listener::{BindError, Door, Listener, Server};
+pub use listener::{BindError, Door, Listener, Server, Verdict};
 pub use planes::DumpPool;
 pub use role::{Asker, Role, Wait};
 pub use slaves::{KnownSlaves, KnownSlavesError};
 pub use status::{Resyncs, SessionState, SessionStatus, Sessions, StreamMode};
+pub use transcripts::Transcripts;

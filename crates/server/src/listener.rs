@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -14,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{Instrument, debug, info_span, warn};
+use tracing::{Instrument, debug, info, info_span, warn};
 use transport::Stream;
 use transport::sasl::Authenticator;
 use transport::tls::TlsServer;
@@ -49,6 +50,20 @@ pub(crate) struct Shared {
     pub(crate) pinned_versions: AtomicUsize,
 }
 
+impl Shared {
+    async fn lets_in(&self, verdict: Option<Verdict>) -> bool {
+        let Some(verdict) = verdict else {
+            return true;
+        };
+        let said = timeout(self.config.login_timeout, verdict);
+        let admitted = matches!(self.stop.run_until_cancelled(said).await, Some(Ok(true)));
+        if !admitted {
+            info!("not let in by the host rules");
+        }
+        admitted
+    }
+}
+
 /// A MUPDATE server: the parts it is made of.
 pub struct Server {
     /// Settings.
@@ -81,7 +96,16 @@ pub trait Door: Send + Sync + 'static {
     /// Whether this peer may come in, asked once for each accepted connection. One that may not is
     /// closed without a word. Must not block.
     fn admits(&self, peer: SocketAddr) -> bool;
+
+    /// A further question about this connection that may take time to answer, asked behind
+    /// [`Self::admits`]. It is not greeted before, and closed without a word where the answer is no.
+    fn verdict(&self, _socket: &TcpStream) -> Option<Verdict> {
+        None
+    }
 }
+
+/// Whether a connection may come in, once that is known.
+pub type Verdict = Pin<Box<dyn Future<Output = bool> + Send>>;
 
 /// Why an address can't be listened on.
 #[derive(Debug, Error)]
@@ -144,6 +168,10 @@ impl Listener {
 impl Listener {
     fn admits(&self, peer: SocketAddr) -> bool {
         self.door.as_ref().is_none_or(|door| door.admits(peer))
+    }
+
+    fn verdict(&self, socket: &TcpStream) -> Option<Verdict> {
+        self.door.as_ref()?.verdict(socket)
     }
 }
 
@@ -221,7 +249,10 @@ impl Acceptor {
                 accepted = listener.socket.accept() => accepted,
             };
             match accepted {
-                Ok((stream, peer)) if listener.admits(peer) => self.admit(stream, peer),
+                Ok((stream, peer)) if listener.admits(peer) => {
+                    let verdict = listener.verdict(&stream);
+                    self.admit(stream, peer, verdict);
+                }
                 Ok((_, peer)) => debug!(%peer, "not let in"),
                 Err(cause) => {
                     warn!(%cause, "accept failed");
@@ -231,7 +262,7 @@ impl Acceptor {
         }
     }
 
-    fn admit(&self, stream: TcpStream, peer: SocketAddr) {
+    fn admit(&self, stream: TcpStream, peer: SocketAddr, verdict: Option<Verdict>) {
         let full = self.shared.sessions.len() >= self.shared.config.connections_max;
         if full && !self.shared.sessions.evict_one() {
             debug!(%peer, "no place for another connection");
@@ -241,8 +272,13 @@ impl Acceptor {
         let registered = self.shared.sessions.open(peer);
         let span = info_span!("session", number = registered.number(), %peer, user = tracing::field::Empty);
         let stream = Stream::from_tcp(stream);
-        self.tasks
-            .spawn(session::run(Arc::clone(&self.shared), registered, stream).instrument(span));
+        let shared = Arc::clone(&self.shared);
+        let serve = async move {
+            if shared.lets_in(verdict).await {
+                session::run(shared, registered, stream).await;
+            }
+        };
+        self.tasks.spawn(serve.instrument(span));
     }
 
     fn refuse(&self, mut stream: TcpStream) {

@@ -12,6 +12,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use transport::Stream;
 use transport::sasl::Security;
 
+use crate::transcripts::Transcript;
+
 /// Read at most this much at once.
 const READ_BYTES: usize = 16 * 1024;
 
@@ -24,6 +26,7 @@ pub(crate) struct Wire {
     pages: VecDeque<Bytes>,
     tail: Vec<u8>,
     unflushed: bool,
+    transcript: Option<Transcript>,
 }
 
 /// What happened on a socket.
@@ -44,7 +47,13 @@ impl Wire {
             pages: VecDeque::new(),
             tail: Vec::new(),
             unflushed: false,
+            transcript: None,
         }
+    }
+
+    /// What is said from here on is kept.
+    pub(crate) fn keep(&mut self, transcript: Transcript) {
+        self.transcript = Some(transcript);
     }
 
     /// Small output is written here.
@@ -160,6 +169,9 @@ impl Wire {
         if read.is_empty() {
             return Poll::Ready(Ok(Progress::Eof));
         }
+        if let Some(transcript) = &mut self.transcript {
+            transcript.received(read);
+        }
         buffer.extend_from_slice(read);
         Poll::Ready(Ok(Progress::Read))
     }
@@ -171,6 +183,9 @@ impl Wire {
         loop {
             while let Some(page) = self.pages.front_mut() {
                 let sent = ready!(Pin::new(&mut *stream).poll_write(cx, page))?;
+                if let Some(transcript) = &mut self.transcript {
+                    transcript.sent(page.get(..sent).unwrap_or_default());
+                }
                 page.advance(sent);
                 self.unflushed = true;
                 if sent == 0 {

@@ -22,6 +22,8 @@ use super::words;
 /// What an imapd.conf says about this program.
 #[derive(Debug, Clone)]
 pub struct Settings {
+    /// Name of the service in cyrus.conf, `mupdate` elsewhere: before options, in the log, in names of files.
+    pub service: String,
     /// `servername`: own name, in the banner.
     pub servername: String,
     /// `configdirectory`: Cyrus's state, and our marker.
@@ -246,7 +248,7 @@ impl Settings {
         let (mut raw, syntax) = RawConfig::read_all(file);
         raw.expand(service);
         let options = Options::new(&raw, service);
-        let settings = Self::from_options(&options, file);
+        let settings = Self::from_options(&options, file, service);
         let mut mistakes: Vec<SettingsError> = syntax.into_iter().map(Into::into).collect();
         mistakes.extend(options.into_mistakes());
         Examined {
@@ -258,7 +260,7 @@ impl Settings {
         }
     }
 
-    fn from_options(options: &Options<'_>, file: &Path) -> Self {
+    fn from_options(options: &Options<'_>, file: &Path, service: &str) -> Self {
         let config_directory = options.path("configdirectory").unwrap_or_else(|| {
             options.mistake(SettingsError::Missing {
                 file: file.to_owned(),
@@ -276,6 +278,7 @@ impl Settings {
         let client = client_settings(options, upstream.as_deref());
         let name_bytes_max = options.number("mupdate_max_name", 1, proto::MAILBOX_NAME_BYTES_MAX);
         Self {
+            service: service.to_owned(),
             servername: options
                 .text("servername")
                 .map_or_else(host_name, str::to_owned),

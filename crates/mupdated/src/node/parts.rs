@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use exporter::{ExporterConfig, Misfit};
-use server::{KnownSlaves, Listener, ServerConfig};
+use server::{KnownSlaves, Listener, ServerConfig, Transcripts};
 use store::{Finding, OsFileSystem, Rules, Store, StoreConfig};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -172,7 +172,12 @@ pub(super) fn save_slaves_once(slaves: &KnownSlaves) {
 
 pub(super) fn server_config(settings: &Settings) -> ServerConfig {
     let defaults = ServerConfig::default();
+    let logs = settings.config_directory.join("log");
+    let transcripts = Transcripts::start(logs, &settings.service);
     ServerConfig {
+        transcripts: transcripts
+            .inspect_err(|cause| warn!(%cause, "no transcripts of sessions"))
+            .ok(),
         servername: settings.servername.clone(),
         connections_max: settings.connections_max.unwrap_or(defaults.connections_max),
         failed_login_pause: settings.failed_login_pause,

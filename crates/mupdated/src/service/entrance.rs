@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use server::{Door, Listener};
+use server::{Door, Listener, Verdict};
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info};
 
 use super::handover::{Given, Instance};
+use super::host_rules::HostRules;
 use super::status::StatusPipe;
 use crate::inherited_fds::Inherited;
 use crate::node::Entrance;
@@ -19,6 +21,7 @@ const GIVEN_MAX: usize = 8;
 /// What stands before each connection that comes through a socket of Cyrus's master.
 struct CyrusDoor {
     status: Option<StatusPipe>,
+    rules: Option<HostRules>,
 }
 
 impl Door for CyrusDoor {
@@ -28,11 +31,16 @@ impl Door for CyrusDoor {
         }
         true
     }
+
+    fn verdict(&self, socket: &TcpStream) -> Option<Verdict> {
+        Some(self.rules.as_ref()?.verdict(socket))
+    }
 }
 
 /// The sockets that the process was started with, and the way in for those of others.
 pub(crate) fn entrance(
     inherited: &Inherited,
+    rules: Option<HostRules>,
 ) -> std::io::Result<(Entrance, mpsc::Sender<Listener>)> {
     let status = inherited.status.as_ref().map(|pipe| {
         let pipe = pipe.try_clone()?;
@@ -40,6 +48,7 @@ pub(crate) fn entrance(
     });
     let door: Arc<dyn Door> = Arc::new(CyrusDoor {
         status: status.transpose()?,
+        rules,
     });
     let adopt = |listener: &std::net::TcpListener| {
         Listener::adopt(
@@ -58,12 +67,14 @@ pub(crate) fn entrance(
 pub(crate) async fn take_in(
     instance: Arc<Instance>,
     role: &'static str,
+    rules: Option<HostRules>,
     more: mpsc::Sender<Listener>,
     stop: CancellationToken,
 ) {
     let tasks = TaskTracker::new();
     while let Some(given) = stop.run_until_cancelled(instance.next()).await {
-        tasks.spawn(take_one(given, role, more.clone(), stop.clone()));
+        let rules = rules.clone();
+        tasks.spawn(take_one(given, role, rules, more.clone(), stop.clone()));
     }
     tasks.close();
     tasks.wait().await;
@@ -72,6 +83,7 @@ pub(crate) async fn take_in(
 async fn take_one(
     mut given: Given,
     role: &'static str,
+    rules: Option<HostRules>,
     more: mpsc::Sender<Listener>,
     stop: CancellationToken,
 ) {
@@ -88,7 +100,7 @@ async fn take_one(
         return;
     }
     let closed = CancellationToken::new();
-    let listener = match given_listener(&mut given, closed.clone()) {
+    let listener = match given_listener(&mut given, rules, closed.clone()) {
         Ok(listener) => listener,
         Err(cause) => {
             error!(%cause, pid, "socket of another process can't be used");
@@ -112,11 +124,16 @@ async fn take_one(
     closed.cancel();
 }
 
-fn given_listener(given: &mut Given, closed: CancellationToken) -> std::io::Result<Listener> {
+fn given_listener(
+    given: &mut Given,
+    rules: Option<HostRules>,
+    closed: CancellationToken,
+) -> std::io::Result<Listener> {
     let pid = given.hello.pid;
     let status = given.status.take().map(|pipe| StatusPipe::new(pipe, pid));
     let door = CyrusDoor {
         status: status.transpose()?,
+        rules,
     };
     Listener::adopt(given.listener.try_clone()?, Some(Arc::new(door)), closed)
 }

@@ -79,11 +79,17 @@ impl Session {
                 Ok(())
             }
             SaslStep::Done { identity, layer } => {
+                let transcripts = self.shared.config.transcripts.as_ref();
+                let transcript = transcripts.and_then(|transcripts| transcripts.of(&identity));
                 self.logged_in(&exchange.tag, identity.into());
-                match layer {
-                    Some(layer) => self.secure(layer).await,
-                    None => Ok(()),
+                self.wire.flush().await?;
+                if let Some(layer) = layer {
+                    self.secure(layer).await?;
                 }
+                if let Some(transcript) = transcript {
+                    self.wire.keep(transcript);
+                }
+                Ok(())
             }
             SaslStep::Failed(failure) => self.login_failed(&exchange.tag, &failure).await,
         }
@@ -102,9 +108,8 @@ impl Session {
         encode::ok(self.wire.tail(), tag, "Authenticated");
     }
 
-    /// From behind the line with OK, everything goes through the mechanism's security layer.
+    /// From behind the line with OK, which has left, everything goes through the mechanism's security layer.
     async fn secure(&mut self, layer: Box<dyn SecurityLayer>) -> Result<(), End> {
-        self.wire.flush().await?;
         let received = self.protocol.take_buffer();
         self.wire
             .upgrade(async |stream| stream.secure(layer, &received))
