@@ -22,9 +22,9 @@ MASTER = ("sh -c 'printf %s \"$MURDER_PASSWORD\" | {p}/mupdatectl passwd --users
           "exec {p}/mupdate -m -C {{imapd_conf}} --listen {{host}}:{{port}} --users users'")
 
 
-def start(workdir, command):
+def start(workdir, command, more=()):
     """A master of a murder, Cyrus's or the one that `command` runs; without backend and frontend."""
-    argv = ["--workdir", workdir] + (["--master-cmd", command] if command else [])
+    argv = ["--workdir", workdir, *more] + (["--master-cmd", command] if command else [])
     murder = mu.Murder(mu.parser().parse_args(argv))
     murder.start_master()
     return murder

@@ -38,11 +38,29 @@ pub fn table(row: &Row) -> String {
         out.push('\n');
     }
     for (name, outcome) in &row.servers {
-        if let Outcome::Failed(why) = outcome {
-            writeln!(out, "{name}: {why}").unwrap_or_default();
+        match outcome {
+            Outcome::Failed(why) => writeln!(out, "{name}: {why}").unwrap_or_default(),
+            Outcome::Figures(found) => out.push_str(&explained(name, found)),
         }
     }
     out
+}
+
+/// Reasons that are too long for a cell.
+fn explained(name: &str, found: &[Figure]) -> String {
+    let mut out = String::new();
+    for figure in found {
+        if let Value::Absent(why) = &figure.value
+            && is_long(why)
+        {
+            writeln!(out, "{name}: {}: {why}", figure.label).unwrap_or_default();
+        }
+    }
+    out
+}
+
+fn is_long(why: &str) -> bool {
+    why.chars().count() > CELL_WIDTH
 }
 
 struct Line {
@@ -130,7 +148,11 @@ fn cell(figure: &Figure, quantile: &str) -> Option<Cell> {
         }
         Value::Latency(summary) => of_latency(summary, quantile),
         Value::Absent(why) => (quantile.is_empty() || quantile == "p50").then(|| Cell {
-            text: why.clone(),
+            text: if is_long(why) {
+                "see below".to_owned()
+            } else {
+                why.clone()
+            },
             value: None,
             more_is_better: false,
         }),
@@ -161,6 +183,11 @@ fn of_latency(summary: &Summary, quantile: &str) -> Option<Cell> {
 }
 
 impl Line {
+    /// What is held against limits and goals: the second server, which is compared with the first; or the only one.
+    fn judged(&self) -> Option<&Cell> {
+        self.cells.get(1).or_else(|| self.cells.first())?.as_ref()
+    }
+
     fn write(&self, width: usize) -> String {
         let mut out = format!("{:width$}", self.label);
         for cell in &self.cells {
@@ -176,8 +203,9 @@ impl Line {
             write!(out, "  {:>14}", text.unwrap_or_default()).unwrap_or_default();
         }
         if let Some(limit) = self.limit {
-            let last = self.cells.iter().flatten().next_back();
-            let share = last.and_then(|cell| Some((cell.value?, cell.more_is_better)));
+            let share = self
+                .judged()
+                .and_then(|cell| Some((cell.value?, cell.more_is_better)));
             let text = share
                 .map(|(value, more)| of_limit(value, limit, more))
                 .unwrap_or_default();
@@ -185,10 +213,7 @@ impl Line {
         }
         if let Some(goal) = self.goal {
             let met = self
-                .cells
-                .iter()
-                .flatten()
-                .next_back()
+                .judged()
                 .and_then(|cell| cell.value)
                 .map(|value| goal.is_met(value));
             let (side, bound) = match goal {
@@ -217,7 +242,11 @@ fn times_better(first: &Cell, other: &Cell) -> Option<String> {
     } else {
         first_value / value
     };
-    Some(format!("{} × better", number(ratio)))
+    Some(if ratio >= 1.0 {
+        format!("{} × better", number(ratio))
+    } else {
+        format!("{} × worse", number(1.0 / ratio))
+    })
 }
 
 /// A share of a rate, or how many times a duration.
@@ -258,6 +287,7 @@ pub fn number(value: f64) -> String {
     out
 }
 
+const CELL_WIDTH: usize = 16;
 const QUANTILES: [&str; 5] = ["p50", "p99", "p99.9", "max", "samples"];
 
 #[cfg(test)]

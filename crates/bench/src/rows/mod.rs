@@ -111,8 +111,9 @@ impl Scenario {
     pub(crate) fn patience(self) -> u32 {
         match self {
             Self::Load | Self::LoadRandom => 8,
-            // Two samples on each of six ways, and so on.
-            Self::LogIn | Self::Sessions => 4,
+            // Thousands of dumps before the first sample.
+            Self::Sessions => 6,
+            Self::LogIn => 4,
             _ => 2,
         }
     }

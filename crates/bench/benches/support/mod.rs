@@ -1,0 +1,50 @@
+//! Mailboxes for benches: ten to a user, in the order of keys or far from it.
+
+use proto::{Acl, Edit, EditKind, Entry, Location, MailboxName};
+
+const FOLDERS: [&str; 10] = [
+    "",
+    ".Archive",
+    ".Drafts",
+    ".Lists",
+    ".Lists.dev",
+    ".Projects",
+    ".Projects.2024",
+    ".Sent",
+    ".Spam",
+    ".Trash",
+];
+
+/// Name of mailbox `number`.
+pub(crate) fn name(number: usize) -> MailboxName {
+    let folder = FOLDERS[number % FOLDERS.len()];
+    MailboxName::try_from(format!("user.u{:07}{folder}", number / FOLDERS.len()).as_bytes())
+        .unwrap()
+}
+
+/// Its entry; `lap` makes entries differ.
+pub(crate) fn entry(number: usize, lap: usize) -> Entry {
+    let rights = ["lrswipkxtecda", "lrswipkxtecd"][lap % 2];
+    Entry::Active {
+        location: Location::try_from(format!("backend{}.test!default", number % 16).as_bytes())
+            .unwrap(),
+        acl: Acl::try_from(format!("u{:07}\t{rights}\t", number / FOLDERS.len()).as_bytes())
+            .unwrap(),
+    }
+}
+
+/// An edit that makes it so.
+pub(crate) fn edit(number: usize, lap: usize) -> Edit {
+    let Entry::Active { location, acl } = entry(number, lap) else {
+        unreachable!("entries are active")
+    };
+    Edit {
+        mailbox: name(number),
+        kind: EditKind::Activate { location, acl },
+    }
+}
+
+/// Number `i` of an order in which neighbours are far apart.
+pub(crate) fn scatter(i: usize, all: usize) -> usize {
+    i * 2_654_435_761 % all
+}
