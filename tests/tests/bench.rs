@@ -95,7 +95,7 @@ fn a_list_that_was_kept_is_used_and_removed() -> Result<()> {
 }
 
 #[test]
-fn a_server_that_ends_is_told_in_its_rows() -> Result<()> {
+fn what_a_server_refuses_is_told_in_its_row() -> Result<()> {
     let mut ours = Master::start(Program::Ours, &[("mupdate_connections_max", "3")])?;
     let ran = measure(
         &[("ours", &ours)],
