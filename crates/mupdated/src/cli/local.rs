@@ -233,10 +233,14 @@ fn write_upstream(out: &mut impl Write, upstream: &Upstream) -> anyhow::Result<(
             0 => "none did not fit".to_owned(),
             mismatches => format!("{mismatches} DID NOT FIT, see the log"),
         };
+        let points = match upstream.points {
+            1 => "1 point".to_owned(),
+            points => format!("{points} points"),
+        };
         writeln!(
             out,
-            "place     {} of epoch {}, verified at {} points, {mismatches}",
-            place.sequence, place.epoch, upstream.points
+            "place     {} of epoch {}, verified at {points}, {mismatches}",
+            place.sequence, place.epoch
         )?;
     }
     if let Some(resync) = &upstream.resync {
