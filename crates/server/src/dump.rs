@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use proto::MailboxName;
 use proto::codec::{Tag, encode};
 use store::{HostFilter, Stored, Version};
@@ -48,9 +49,10 @@ impl Wanted {
     }
 }
 
-/// One page of lines, and where the next begins.
+/// One page of lines, and where the next begins. A clone shares the lines.
+#[derive(Clone)]
 pub(crate) struct Page {
-    pub(crate) bytes: Vec<u8>,
+    pub(crate) bytes: Bytes,
     /// Where to go on: after this name. `None` when the list has been walked to its end.
     pub(crate) next: Option<MailboxName>,
     /// The last mailbox in the page.
@@ -64,22 +66,23 @@ pub(crate) fn page(
     wanted: &Wanted,
     tag: &Tag,
 ) -> Page {
-    let mut page = Page {
-        bytes: Vec::with_capacity(PAGE_BYTES + 1024),
-        next: None,
-        last: None,
-    };
+    let mut bytes = Vec::with_capacity(PAGE_BYTES + 1024);
+    let (mut next, mut last) = (None, None);
     for (seen, (mailbox, stored)) in version.after(after).enumerate() {
         if wanted.includes(stored) {
-            encode::entry_line(&mut page.bytes, tag, mailbox, &stored.entry);
-            page.last = Some(mailbox.clone());
+            encode::entry_line(&mut bytes, tag, mailbox, &stored.entry);
+            last = Some(mailbox);
         }
-        if page.bytes.len() >= PAGE_BYTES || seen + 1 >= PAGE_ENTRIES_MAX {
-            page.next = Some(mailbox.clone());
+        if bytes.len() >= PAGE_BYTES || seen + 1 >= PAGE_ENTRIES_MAX {
+            next = Some(mailbox.clone());
             break;
         }
     }
-    page
+    Page {
+        bytes: bytes.into(),
+        next,
+        last: last.cloned(),
+    }
 }
 
 /// The wanted names of `version` in plain octet order, for backends up to Cyrus 3.4, whose

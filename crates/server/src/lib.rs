@@ -22,6 +22,7 @@ mod planes;
 mod repair;
 mod role;
 mod session;
+mod shelf;
 mod slaves;
 mod status;
 mod transcripts;

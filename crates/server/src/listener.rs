@@ -24,6 +24,7 @@ use crate::ServerConfig;
 use crate::planes::DumpPool;
 use crate::role::Role;
 use crate::session;
+use crate::shelf::Shelf;
 use crate::slaves::KnownSlaves;
 use crate::status::Sessions;
 
@@ -44,6 +45,7 @@ pub(crate) struct Shared {
     pub(crate) authenticator: Authenticator,
     pub(crate) tls: Option<TlsServer>,
     pub(crate) dump_pool: DumpPool,
+    pub(crate) shelf: Shelf,
     pub(crate) slaves: KnownSlaves,
     pub(crate) sessions: Sessions,
     pub(crate) stop: CancellationToken,
@@ -206,6 +208,7 @@ impl Server {
             authenticator: self.authenticator,
             tls: self.tls,
             dump_pool: self.dump_pool,
+            shelf: Shelf::default(),
             slaves: self.slaves,
             sessions: self.sessions,
             stop: stop.clone(),

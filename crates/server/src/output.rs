@@ -62,7 +62,8 @@ impl Wire {
     }
 
     /// A whole page follows what is there.
-    pub(crate) fn push_page(&mut self, page: Vec<u8>) {
+    pub(crate) fn push_page(&mut self, page: impl Into<Bytes>) {
+        let page = page.into();
         if page.is_empty() {
             return;
         }
@@ -71,7 +72,7 @@ impl Wire {
         }
         // A list of nothing has a page of nothing, and sending nothing looks like a broken socket.
         if !page.is_empty() {
-            self.pages.push_back(page.into());
+            self.pages.push_back(page);
         }
     }
 

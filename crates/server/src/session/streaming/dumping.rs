@@ -11,6 +11,7 @@ use crate::dump::{self, Page, Wanted};
 use crate::listener::Shared;
 use crate::pins::PinnedPlace;
 use crate::planes::DumpPool;
+use crate::shelf::Taker;
 
 /// A version is held on to while it is at most this many changes old.
 const PINNED_CHANGES_MAX: u64 = 200_000;
@@ -54,6 +55,7 @@ pub(in crate::session) struct Dump {
     wanted: Wanted,
     tag: Tag,
     job: Job<Page>,
+    taker: Option<Arc<Taker>>,
     pin: Option<PinnedPlace>,
     /// All pages so far are of one version.
     is_one_version: bool,
@@ -67,7 +69,8 @@ impl Dump {
         wanted: Wanted,
         tag: Tag,
     ) -> Self {
-        let job = page_job(shared, &version, None, &wanted, &tag);
+        let taker = taker(shared, &version, &wanted, &tag);
+        let job = page_job(shared, &version, taker.as_ref(), None, &wanted, &tag);
         let pin = PinnedPlace::take(shared);
         Self {
             shared: Arc::clone(shared),
@@ -75,6 +78,7 @@ impl Dump {
             wanted,
             tag,
             job,
+            taker,
             pin,
             is_one_version: true,
         }
@@ -95,6 +99,7 @@ impl Dump {
             .0
             .saturating_sub(self.version.sequence().0);
         if self.pin.is_none() || age > PINNED_CHANGES_MAX {
+            self.taker = taker(&self.shared, &current, &self.wanted, &self.tag);
             self.version = current;
             self.pin = None;
             self.is_one_version = false;
@@ -102,6 +107,7 @@ impl Dump {
         self.job = page_job(
             &self.shared,
             &self.version,
+            self.taker.as_ref(),
             Some(after),
             &self.wanted,
             &self.tag,
@@ -119,15 +125,25 @@ impl Dump {
     }
 }
 
+fn taker(shared: &Shared, version: &Version, wanted: &Wanted, tag: &Tag) -> Option<Arc<Taker>> {
+    shared.shelf.taker(version, wanted, tag).map(Arc::new)
+}
+
 fn page_job(
     shared: &Arc<Shared>,
     version: &Arc<Version>,
+    taker: Option<&Arc<Taker>>,
     after: Option<MailboxName>,
     wanted: &Wanted,
     tag: &Tag,
 ) -> Job<Page> {
     let (version, wanted, tag) = (Arc::clone(version), wanted.clone(), tag.clone());
+    let taker = taker.cloned();
     Job::start(&shared.dump_pool, move || {
-        dump::page(&version, after.as_ref(), &wanted, &tag)
+        let make = || dump::page(&version, after.as_ref(), &wanted, &tag);
+        match &taker {
+            Some(taker) => taker.page(after.as_ref(), make),
+            None => make(),
+        }
     })
 }
