@@ -10,6 +10,7 @@ use crate::number::{count, figure};
 use crate::report::Report;
 use crate::report::table::number;
 use crate::result::{Figure, Outcome, Row, Unit, Value};
+use crate::rows::Scenario;
 use crate::stats::Summary;
 
 /// Draws what there is to be seen into `directory`, which is made; the files.
@@ -79,7 +80,7 @@ fn groups(rows: &[Row], wanted: Unit) -> Vec<Group> {
             let Value::Number { unit, rounds } = &found.value else {
                 continue;
             };
-            if *unit != wanted || rounds.median <= 0.0 {
+            if *unit != wanted || rounds.median <= 0.0 || is_aside(row, found) {
                 continue;
             }
             let key = format!("{}/{}", row.name, found.key);
@@ -100,6 +101,14 @@ fn groups(rows: &[Row], wanted: Unit) -> Vec<Group> {
         }
     }
     groups.into_iter().map(|(_, group)| group).collect()
+}
+
+/// Limits are marks beside what they limit; processor time and what went on meanwhile are for the table.
+fn is_aside(row: &Row, found: &Figure) -> bool {
+    row.name == Scenario::Limits.name()
+        || ["cpu", "dumps_per_s", "edits_per_s", "delete"]
+            .iter()
+            .any(|part| found.key.contains(part))
 }
 
 fn distributions(row: &Row) -> Vec<(String, String, Vec<Line<'_>>)> {
