@@ -295,8 +295,8 @@ fn check_config_names_every_mistake() -> Result<()> {
         status == Some(0) && shown.contains("role          master of a standard murder"),
         "{status:?} {shown}"
     );
-    let bad =
-        "nonsense\nmupdate_strict: maybe\nmupdate_workers_max: 5\ntls_versions: tls1_0 tls1_2\n";
+    let bad = "nonsense\nmupdate_strict: maybe\nmupdate_workers_max: 5\ntls_versions: tls1_0 tls1_2\n\
+               mupdate_login: users-file\nsasl_sasldb_path: /x\n";
     fs::write(&conf, format!("{good}{bad}"))?;
     let (status, shown, _) = run("mupdate", &["--check-config", "-m", "-C", &path], "")?;
     ensure!(status == Some(78), "{status:?} {shown}");
@@ -305,9 +305,17 @@ fn check_config_names_every_mistake() -> Result<()> {
         "line 4: 'mupdate_strict: maybe' is neither yes nor no",
         "line 5: 'mupdate_workers_max' has no effect",
         "line 6: 'tls_versions' tls1_0: refused",
+        "line 8: 'sasl_sasldb_path' has no effect: only libsasl2 reads it",
     ] {
         ensure!(shown.contains(wanted), "not said: {wanted}\n{shown}");
     }
+    fs::write(&conf, format!("{good}mupdate_server: /run/mupdate\n"))?;
+    let (status, shown, _) = run("mupdate", &["--check-config", "-C", &path], "")?;
+    ensure!(
+        status == Some(78)
+            && shown.contains("'mupdate_server: /run/mupdate' is a path, not a host"),
+        "{status:?} {shown}"
+    );
     Ok(())
 }
 

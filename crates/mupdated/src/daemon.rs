@@ -13,10 +13,10 @@ use tracing::{debug, error, info, warn};
 
 use crate::cli::check;
 use crate::cli::mupdate::Args;
-use crate::config::{ExportMode, LogSettings, Settings};
+use crate::config::{Examined, ExportMode, LogSettings, Settings};
 use crate::failure::{Failure, Status};
 use crate::inherited_fds::Inherited;
-use crate::node::{Node, make_data_dir};
+use crate::node::{Node, Places, make_data_dir, uses_libsasl};
 use crate::service::entrance::{entrance, take_in};
 use crate::service::handover::{Instance, stand_by};
 use crate::service::host_rules::HostRules;
@@ -53,20 +53,18 @@ async fn live(args: &Args, starter: &Starter, inherited: &Inherited) -> Result<(
             anyhow!("must not run as root: Cyrus's master drops it where it knows the user");
         return Err(Failure::new(Status::Usage, cause));
     }
-    let examined = Settings::examine(&args.config, &starter.service);
-    if let Some(mistake) = examined.mistakes.into_iter().next() {
+    let mut examined = Settings::examine(&args.config, &starter.service);
+    if let Some(mistake) = examined.mistakes.drain(..).next() {
         return Err(Failure::new(Status::Config, mistake));
     }
-    let mut settings = examined.settings;
+    let mut settings = examined.settings.clone();
     let levels = if starter.verbose || settings.log.debugs {
         "debug"
     } else {
         "info"
     };
     telemetry::start_service(levels, &settings.log, &starter.service, starter.is_cyrus);
-    for remark in &examined.remarks {
-        info!(place = %remark.place, option = remark.name, "{}", remark.text);
-    }
+    tell_remarks(&examined, &args.places(&settings, inherited));
     if rustix::process::geteuid().is_root() {
         warn!("runs as root: files that it makes belong to root; Cyrus's programs run as cyrus");
     }
@@ -99,6 +97,17 @@ async fn live(args: &Args, starter: &Starter, inherited: &Inherited) -> Result<(
     running.stop().await;
     info!("stopped");
     Ok(())
+}
+
+fn tell_remarks(examined: &Examined, places: &Places) {
+    let without_libsasl = if uses_libsasl(&examined.settings, places) {
+        Vec::new()
+    } else {
+        examined.remarks_without_libsasl()
+    };
+    for remark in examined.remarks.iter().chain(&without_libsasl) {
+        info!(place = %remark.place, option = remark.name, "{}", remark.text);
+    }
 }
 
 /// A node, and what goes with the process.

@@ -9,12 +9,13 @@ use transport::tls::{AuthorityFiles, ServerVerification};
 use super::certificates;
 use super::mupdate::Args;
 use crate::config::{
-    Examined, ExportMode, LoginMethod, MurderKind, Settings, SettingsError, SyntaxError, TlsFiles,
+    Examined, ExportMode, LoginMethod, MurderKind, Remark, Settings, SettingsError, SyntaxError,
+    TlsFiles,
 };
 use crate::daemon::is_master_here;
 use crate::failure::{Status, told};
 use crate::inherited_fds::Inherited;
-use crate::node::{Offer, Places, client_login, client_tls, load_tls, offer};
+use crate::node::{Offer, Places, client_login, client_tls, load_tls, offer, uses_libsasl};
 use crate::service::Starter;
 
 /// Prints the report; ends with 0, or with 78 if the program would not start.
@@ -37,6 +38,10 @@ pub(crate) async fn run(args: &Args, starter: &Starter, inherited: &Inherited) -
     }
 }
 
+fn note(remark: &Remark) -> String {
+    format!("{}: '{}' {}", remark.place, remark.name, remark.text)
+}
+
 /// What there is to say: good, doubtful and wrong.
 struct Report<'a> {
     examined: &'a Examined,
@@ -47,13 +52,10 @@ struct Report<'a> {
 
 impl<'a> Report<'a> {
     fn new(examined: &'a Examined) -> Self {
-        let remarks = examined.remarks.iter();
         Self {
             examined,
             plan: String::new(),
-            notes: remarks
-                .map(|remark| format!("{}: '{}' {}", remark.place, remark.name, remark.text))
-                .collect(),
+            notes: examined.remarks.iter().map(note).collect(),
             mistakes: Vec::new(),
         }
     }
@@ -229,6 +231,10 @@ impl<'a> Report<'a> {
         self.line("may log in", if nobody { "nobody" } else { &admins })?;
         if nobody {
             self.notes.push("no 'admins': nobody can log in".to_owned());
+        }
+        if !uses_libsasl(settings, places) {
+            let remarks = self.examined.remarks_without_libsasl();
+            self.notes.extend(remarks.iter().map(note));
         }
         let users = places.users_file.display();
         match offer(settings, places) {

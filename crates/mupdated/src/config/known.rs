@@ -66,6 +66,7 @@ const WITHOUT_EFFECT: &[(&str, &str)] = &[
     ),
 ];
 
+const LIBSASL: &str = "only libsasl2 reads it, and log-ins go by the users file ('mupdate_login')";
 const THREADS: &str = "a connection needs no thread of its own";
 const IDENTITIES: &str =
     "users are named as in the users file; there is no default realm to take away";
@@ -104,6 +105,9 @@ const OWN: &[&str] = &[
     "mupdate_users_file",
 ];
 
+/// Options that have the first part of a host's name before them, and many a master is called `mupdate.example.org`.
+const OF_HOSTS: [&str; 3] = ["mechs", "client_cert", "client_key"];
+
 /// Options of Cyrus that are honoured, and that may have the service's name before them.
 const HONOURED: &[&str] = &[
     "admins",
@@ -124,41 +128,65 @@ const HONOURED: &[&str] = &[
     "syslog_prefix",
 ];
 
-/// Options that have an effect where libsasl2 does log-ins.
-const OF_LIBSASL: &[&str] = &[
-    "mupdate_realm",
-    "loginrealms",
-    "virtdomains",
-    "sasl_minimum_layer",
-    "sasl_maximum_layer",
+/// Options that have an effect where libsasl2 does log-ins, beside its own, the `sasl_` lines.
+const OF_LIBSASL: [&str; 3] = ["mupdate_realm", "loginrealms", "virtdomains"];
+
+/// Of the `sasl_` lines those that have an effect with the users file too.
+const OF_BOTH: [&str; 3] = [
     "sasl_mech_list",
     "sasl_pwcheck_method",
+    "sasl_saslauthd_path",
 ];
 
 /// Versions of TLS that rustls does not speak.
 const REFUSED_VERSIONS: [&str; 4] = ["ssl2", "ssl3", "tls1_0", "tls1_1"];
 
 /// Everything in the file that does nothing although it looks as if it did, in the file's order.
-/// Options of other programs are none of our business.
+/// Options of other programs are none of our business, and those about log-ins depend on who does them.
 pub(super) fn remarks(raw: &RawConfig, service: &str) -> Vec<Remark> {
+    collect(raw, service, |name, plain, value| {
+        if is_of_libsasl(name, plain) {
+            return None;
+        }
+        without_effect(name)
+            .or_else(|| without_effect(plain))
+            .or_else(|| value_without_effect(plain, value))
+            .or_else(|| unknown(name, plain))
+    })
+}
+
+/// As [`remarks`], about log-ins, where libsasl2 does not do them.
+pub(super) fn remarks_without_libsasl(raw: &RawConfig, service: &str) -> Vec<Remark> {
+    collect(raw, service, |name, plain, value| {
+        if !is_of_libsasl(name, plain) {
+            return None;
+        }
+        let only_libsasl = !OF_BOTH.contains(&plain);
+        without_effect(name)
+            .or_else(|| without_effect(plain))
+            .or_else(|| value_without_effect(plain, value))
+            .or_else(|| only_libsasl.then(|| format!("has no effect: {LIBSASL}")))
+    })
+}
+
+fn is_of_libsasl(name: &str, plain: &str) -> bool {
+    plain.starts_with("sasl_") || OF_LIBSASL.iter().any(|one| [name, plain].contains(one))
+}
+
+fn collect(
+    raw: &RawConfig,
+    service: &str,
+    text: impl Fn(&str, &str, &str) -> Option<String>,
+) -> Vec<Remark> {
     let prefix = format!("{service}_");
     let mut remarks: Vec<Remark> = raw
         .iter()
         .filter_map(|(name, option)| {
             let plain = name.strip_prefix(&prefix).unwrap_or(name);
-            if cfg!(feature = "sasl-cyrus")
-                && OF_LIBSASL.iter().any(|one| [name, plain].contains(one))
-            {
-                return None;
-            }
-            let text = without_effect(name)
-                .or_else(|| without_effect(plain))
-                .or_else(|| value_without_effect(plain, &option.value))
-                .or_else(|| unknown(name, plain))?;
             Some(Remark {
+                text: text(name, plain, &option.value)?,
                 place: option.place.clone(),
                 name: name.to_owned(),
-                text,
             })
         })
         .collect();
@@ -234,7 +262,9 @@ fn unknown(name: &str, plain: &str) -> Option<String> {
         || ["sasl_", "tls_"]
             .iter()
             .any(|family| plain.starts_with(family));
-    (name.starts_with("mupdate_") && !is_known).then(|| "is not known; is it misspelt?".to_owned())
+    let is_of_host = OF_HOSTS.contains(&plain.trim_start_matches("mupdate_"));
+    (name.starts_with("mupdate_") && !is_known && !is_of_host)
+        .then(|| "is not known; is it misspelt?".to_owned())
 }
 
 #[cfg(test)]
@@ -274,8 +304,25 @@ mod tests {
     }
 
     #[test]
+    fn what_only_libsasl2_reads_is_named_where_the_users_file_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("imapd.conf");
+        let text = "sasl_mech_list: PLAIN DIGEST-MD5\nsasl_sasldb_path: /x\nsasl_saslauthd_path: /y\n\
+                    mupdate_sasl_minimum_layer: 1\nloginrealms: a\nadmins: b\n";
+        std::fs::write(&file, text).unwrap();
+        let raw = RawConfig::read(&file).unwrap();
+        assert!(remarks(&raw, "mupdate").is_empty());
+        let remarks = remarks_without_libsasl(&raw, "mupdate");
+        let lines: Vec<usize> = remarks.iter().map(|remark| remark.place.line).collect();
+        assert_eq!(lines, [1, 2, 4, 5]);
+        assert!(remarks[0].text.starts_with("DIGEST-MD5: not among"));
+        assert!(remarks[1].text.starts_with("has no effect: only libsasl2"));
+    }
+
+    #[test]
     fn a_misspelt_option_is_named() {
         let said = said("mupdate_expert: before-ok\n");
         assert!(said[0].ends_with("is it misspelt?"), "{said:?}");
+        assert!(self::said("mupdate_mechs: PLAIN\n").is_empty());
     }
 }

@@ -182,6 +182,11 @@ pub struct Examined {
 }
 
 impl Examined {
+    /// Further [`remarks`](Self::remarks), about log-ins, which hold where libsasl2 does not do them.
+    pub fn remarks_without_libsasl(&self) -> Vec<Remark> {
+        known::remarks_without_libsasl(&self.raw, &self.service)
+    }
+
     /// Where the line is that sets this option.
     pub(crate) fn place(&self, name: &str) -> Option<&Place> {
         let (_, option) = self.raw.option(&self.service, name)?;

@@ -38,6 +38,11 @@ pub(super) fn method(settings: &Settings, places: &Places) -> LoginMethod {
     })
 }
 
+/// Whether the `sasl_*` lines are libsasl2's business.
+pub(crate) fn uses_libsasl(settings: &Settings, places: &Places) -> bool {
+    method(settings, places) == LoginMethod::CyrusSasl
+}
+
 /// What a server asks about its clients.
 pub(super) fn authenticator(
     settings: &Settings,

@@ -29,7 +29,7 @@ use crate::failure::{Failure, Status};
 pub(crate) use self::slave::{client_login, client_tls};
 pub(crate) use export::Export;
 use login::authenticator;
-pub(crate) use login::{Offer, offer};
+pub(crate) use login::{Offer, offer, uses_libsasl};
 pub(crate) use parts::load_tls;
 pub use parts::make_data_dir;
 use parts::{known_slaves, save_slaves, save_slaves_once};
