@@ -26,11 +26,12 @@ fn main() {
 }
 
 fn commands() -> Vec<u8> {
+    (0..MANY).flat_map(activate).collect()
+}
+
+fn activate(number: usize) -> Vec<u8> {
     let mut octets = Vec::new();
-    for number in 0..MANY {
-        let Entry::Active { location, acl } = support::entry(number, 0) else {
-            continue;
-        };
+    if let Entry::Active { location, acl } = support::entry(number, 0) {
         let command = Command::Activate {
             name: support::name(number).to_vec().into(),
             location: location.as_bytes().into(),
@@ -86,12 +87,11 @@ fn session_takes_activates(bencher: Bencher<'_, '_>) {
 /// Parsing alone, of one command that is known to be whole.
 #[divan::bench]
 fn parse_activate(bencher: Bencher<'_, '_>) {
-    let octets = commands();
-    let one = &octets[..octets.len() / MANY];
-    assert!(parse_command(one).is_ok());
+    let one = activate(7);
+    assert!(parse_command(&one).is_ok());
     bencher
         .counter(ItemsCount::new(1_usize))
-        .bench(|| parse_command(black_box(one)).is_ok());
+        .bench(|| parse_command(black_box(&one)).is_ok());
 }
 
 /// Lines of a dump.
@@ -138,15 +138,14 @@ fn split_and_parse_lines(bencher: Bencher<'_, '_>) {
 /// A command that comes one octet at a time.
 #[divan::bench]
 fn session_takes_an_activate_octet_by_octet(bencher: Bencher<'_, '_>) {
-    let octets = commands();
-    let one = &octets[..octets.len() / MANY];
+    let one = activate(7);
     assert!(one.len() < Limits::default().after_login.line_bytes_max);
     bencher
         .counter(BytesCount::new(one.len()))
         .with_inputs(session)
         .bench_values(|mut session| {
             let mut requests = 0;
-            for octet in one {
+            for octet in &one {
                 session.buffer().extend_from_slice(&[*octet]);
                 while let Step::Request(request) = session.next() {
                     black_box(request);
