@@ -141,7 +141,15 @@ impl Crowd {
     /// Up to `step` sessions; whether it goes on.
     async fn grow(&mut self, step: usize, samples: u64, row_time: Duration) -> bool {
         let began = Instant::now();
-        let grown = self.open(step).await;
+        // What has been found with fewer must not be lost to a server that takes too long for more.
+        let (name, wait) = (self.target.name.clone(), row_time * 2);
+        let grown = timeout(wait, self.open(step))
+            .await
+            .unwrap_or(Err(Error::Silent {
+                server: name,
+                doing: "UPDATE of so many",
+                wait,
+            }));
         let opened = began.elapsed();
         if step >= MANY {
             // Cyrus takes a thread for each at its first timer, after 5 s.
