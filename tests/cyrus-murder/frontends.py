@@ -3,8 +3,8 @@
 
     frontends.py --mupdate target/release/mupdate [--mailboxes 100000] [--json FILE]
 
-For each pair: the master is filled, a frontend's slave starts with an empty mailboxes.db, and then some times with a full
-one and nothing to change (the median is shown). A start is timed from the slave's process until it answers a NOOP and then a
+For each pair: the master is filled, a frontend's slave starts some times with nothing of its own and no mailboxes.db, and
+then with a full one and nothing to change (medians are shown). A start is timed from the slave's process until it answers a NOOP and then a
 kick, whose `ok` has been to the master and back. What the host does before (`ctl_cyrusdb -r`, Cyrus's START) is shown by itself:
 it is the same with both. A reader takes the lock of mailboxes.db every millisecond meanwhile; its longest wait is what a proxy
 would have noticed.
@@ -122,16 +122,29 @@ def start_slave(murder, tap=None):
     return time.monotonic() - began - verified, verified
 
 
-def measure(murder, mailboxes, restarts):
+def empty(murder):
+    """Takes the frontend's mailboxes.db away, and what our slave keeps beside it."""
+    configdir = murder.frontend.configdir
+    for name in os.listdir(configdir):
+        path = os.path.join(configdir, name)
+        if name.startswith("mailboxes.db"):
+            os.unlink(path)
+        elif name == "mupdate":
+            shutil.rmtree(path)
+
+
+def measure(murder, mailboxes, first_syncs, restarts):
     murder.start_master()
     fill(murder, mailboxes)
     database = os.path.join(murder.frontend.configdir, "mailboxes.db")
     result = {}
 
-    def timed(name, times):
+    def timed(name, times, prepare=None):
         reader, before, seconds = Reader(database), [], []
         reader.start()
         for _ in range(times):
+            if prepare:
+                prepare(murder)
             host, slave = start_slave(murder)
             before.append(host)
             seconds.append(slave)
@@ -140,7 +153,7 @@ def measure(murder, mailboxes, restarts):
         result[name + "_range_s"] = "%.2f-%.2f" % (min(seconds), max(seconds))
         result[name + "_host_before_s"] = round(statistics.median(before), 2)
         result[name + "_longest_reader_wait_ms"] = reader.stop()
-    timed("first_sync", 1)
+    timed("first_sync", first_syncs, empty)
     timed("restart", restarts)
     return result
 
@@ -176,13 +189,14 @@ def both(options, run):
 
 def main():
     parser = arguments_of(__doc__, 100000)
+    parser.add_argument("--first-syncs", type=int, default=3)
     parser.add_argument("--restarts", type=int, default=3)
     options = parser.parse_args()
 
     def run(name, of_murder, _):
         murder = mu.Murder(of_murder)
         try:
-            result = measure(murder, options.mailboxes, options.restarts)
+            result = measure(murder, options.mailboxes, options.first_syncs, options.restarts)
         finally:
             murder.stop()
         print("# %s: %s" % (name, result), file=sys.stderr, flush=True)
