@@ -17,8 +17,7 @@ use cyrusdb::twoskip::{Database, Options};
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use exporter::{Exporter, ExporterConfig, StyleSetting};
-use proto::{Edit, EditKind, Entry};
-use store::{Batch, Decision, Origin, OsFileSystem, Rules, Store, StoreConfig, Stored};
+use store::{Batch, Origin, OsFileSystem, Store, StoreConfig};
 use tokio::runtime::Runtime;
 
 /// In the file.
@@ -107,24 +106,6 @@ fn twoskip_get(bencher: Bencher<'_, '_>) {
     });
 }
 
-/// Does what it is asked for.
-struct Willing;
-
-impl Rules for Willing {
-    fn decide(&mut self, _: Option<&Stored>, edit: &Edit, _: &Origin) -> Decision {
-        match &edit.kind {
-            EditKind::Activate { location, acl } => Decision::Set {
-                entry: Entry::Active {
-                    location: location.clone(),
-                    acl: acl.clone(),
-                },
-                conflict: false,
-            },
-            _ => Decision::Remove,
-        }
-    }
-}
-
 /// A start of the exporter that has lost its state: every record of the file compared, nothing to change.
 #[divan::bench(sample_count = 10, sample_size = 1)]
 fn compare(bencher: Bencher<'_, '_>) {
@@ -136,7 +117,7 @@ fn compare(bencher: Bencher<'_, '_>) {
         OsFileSystem,
         &place("store"),
         StoreConfig::default(),
-        Box::new(Willing),
+        Box::new(support::Willing),
     )
     .unwrap();
     for first in (0..MAILBOXES).step_by(1000) {

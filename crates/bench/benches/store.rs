@@ -13,12 +13,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
+use proto::Edit;
 use proto::codec::encode;
-use proto::{Edit, EditKind, Entry};
 use store::sim::SimDisk;
-use store::{
-    Batch, Decision, FileSystem, Origin, OsFileSystem, Rules, Sequence, Store, StoreConfig, Stored,
-};
+use store::{Batch, FileSystem, Origin, OsFileSystem, Sequence, Store, StoreConfig};
 use tokio::runtime::Runtime;
 
 /// On the list.
@@ -26,24 +24,6 @@ const MAILBOXES: usize = 100_000;
 
 fn main() {
     divan::main();
-}
-
-/// Does what it is asked for.
-struct Willing;
-
-impl Rules for Willing {
-    fn decide(&mut self, _: Option<&Stored>, edit: &Edit, _: &Origin) -> Decision {
-        match &edit.kind {
-            EditKind::Activate { location, acl } => Decision::Set {
-                entry: Entry::Active {
-                    location: location.clone(),
-                    acl: acl.clone(),
-                },
-                conflict: false,
-            },
-            _ => Decision::Remove,
-        }
-    }
 }
 
 /// A store with a list.
@@ -62,7 +42,7 @@ impl Filled {
             fs,
             &directory.path().join("store"),
             StoreConfig::default(),
-            Box::new(Willing),
+            Box::new(support::Willing),
         )
         .unwrap();
         let filled = Self {

@@ -16,7 +16,8 @@ pub const SERVER_PREFIX: &str = "backend1.test!";
 /// Most mailboxes: users have six digits.
 pub const MAILBOXES_MAX: u64 = 10_000_000;
 
-const FOLDERS: [&str; 10] = [
+/// What a user has beside the inbox, which is the first.
+pub const FOLDERS: [&str; 10] = [
     "",
     ".Archive",
     ".Drafts",
