@@ -10,6 +10,7 @@ pub mod cyrus;
 pub mod dialogue;
 pub mod frontend;
 pub mod harness;
+pub mod host;
 pub mod libsasl;
 pub mod link;
 pub mod listing;

@@ -3,15 +3,14 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::Deref;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
-use mupdate_tests::cyrus::{ADMIN, Manager, Node, PASSWORD, Service};
+use mupdate_tests::cyrus::{ADMIN, Manager, PASSWORD, Service};
 use mupdate_tests::harness::{murder_drop_in, murder_drop_in_with_libsasl};
+use mupdate_tests::host::Host;
 use mupdate_tests::listing::{Known, Listing};
-use mupdate_tests::ports::free_port;
-use mupdate_tests::programs;
-use mupdate_tests::scratch::Scratch;
 use mupdate_tests::wait::wait_for;
 use mupdate_tests::wire::Wire;
 
@@ -219,38 +218,24 @@ fn a_file_of_an_older_series_is_taken_over() -> Result<()> {
     process.stop().map(drop)
 }
 
-/// A host with Cyrus's programs and ours.
-struct Site {
-    node: Node,
-    port: u16,
-    _scratch: Scratch,
-    programs: Scratch,
+/// A host that is started by Cyrus's master.
+struct Site(Host);
+
+impl Deref for Site {
+    type Target = Host;
+
+    fn deref(&self) -> &Host {
+        &self.0
+    }
 }
 
 impl Site {
     fn make(options: &[(&str, &str)]) -> Result<Self> {
-        let (scratch, own) = (Scratch::new()?, Scratch::new()?);
-        programs::copy_to(own.path())?;
-        let users = own.join("users").display().to_string();
-        let node = Node::make(scratch.path(), "master.murder.test", &[])?;
-        let mut all = vec![("mupdate_users_file", users.as_str())];
-        all.extend(options);
-        node.configure(&all)?;
-        node.prepare()?;
-        let arguments = ["passwd", "--users", &users, ADMIN];
-        let (status, _, complaint) = programs::run("mupdatectl", &arguments, PASSWORD)?;
-        ensure!(status == Some(0), "mupdatectl passwd: {complaint}");
-        node.account().give(own.path())?;
-        Ok(Self {
-            node,
-            port: free_port()?,
-            _scratch: scratch,
-            programs: own,
-        })
+        Host::make("master.murder.test", options).map(Self)
     }
 
     fn program(&self) -> String {
-        self.programs.join("mupdate").display().to_string()
+        self.0.program().display().to_string()
     }
 
     fn ours(&self) -> String {

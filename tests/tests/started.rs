@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::Deref;
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
@@ -9,13 +10,12 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use mupdate_tests::cyrus::{ADMIN, Manager, Node, PASSWORD, Service};
+use mupdate_tests::cyrus::{ADMIN, Manager, PASSWORD, Service};
 use mupdate_tests::frontend::{Database, PROXYING, upstream};
+use mupdate_tests::host::Host;
 use mupdate_tests::master::{Master, Program};
-use mupdate_tests::ports::free_port;
 use mupdate_tests::process::Process;
 use mupdate_tests::programs;
-use mupdate_tests::scratch::Scratch;
 use mupdate_tests::supervisor::{Notifications, with_sockets};
 use mupdate_tests::syslog::Syslog;
 use mupdate_tests::wait::wait_for;
@@ -24,7 +24,7 @@ use mupdate_tests::wire::Wire;
 /// `Type=notify` with a watchdog: ready, alive, stopping.
 #[test]
 fn systemd_is_told() -> Result<()> {
-    let host = Host::make(&[])?;
+    let host = Started::make(&[])?;
     let mut notifications = Notifications::listen(host.scratch.path(), host.node.account())?;
     let mut command = host.command(&["-m", "--listen", &host.address()]);
     command
@@ -54,7 +54,7 @@ fn a_slave_is_ready_when_the_list_is_in_place() -> Result<()> {
     master.stop()?;
     let server = format!("127.0.0.1:{port}");
     let options: Vec<(&str, &str)> = upstream(&server).into_iter().chain(PROXYING).collect();
-    let host = Host::make(&options)?;
+    let host = Started::make(&options)?;
     let mut notifications = Notifications::listen(host.scratch.path(), host.node.account())?;
     let mut command = host.command(&["--listen", &host.address()]);
     command.env("NOTIFY_SOCKET", notifications.path());
@@ -90,7 +90,7 @@ fn a_slave_is_ready_when_the_list_is_in_place() -> Result<()> {
 /// Sockets of a `.socket` unit are served, and none of its own is opened.
 #[test]
 fn sockets_of_systemd_are_served() -> Result<()> {
-    let host = Host::make(&[])?;
+    let host = Started::make(&[])?;
     let v4 = SocketAddr::from((Ipv4Addr::LOCALHOST, host.port));
     let v6 = SocketAddr::from((Ipv6Addr::LOCALHOST, host.port));
     let account = host.node.account();
@@ -116,7 +116,7 @@ fn sockets_of_systemd_are_served() -> Result<()> {
 /// Where standard error is the journal's, lines go there with level and fields; elsewhere they don't.
 #[test]
 fn the_journal_gets_lines_with_priority_and_fields() -> Result<()> {
-    let host = Host::make(&[("mupdate_workers_max", "50")])?;
+    let host = Started::make(&[("mupdate_workers_max", "50")])?;
     let journal = Journal::catch()?;
     let log = host.log();
     fs::write(&log, "")?;
@@ -170,7 +170,7 @@ fn the_journal_gets_lines_with_priority_and_fields() -> Result<()> {
 /// Cyrus's programs refuse to be root; ours does where Cyrus's master has started it, and elsewhere only warns.
 #[test]
 fn root_is_refused_under_cyrus_only() -> Result<()> {
-    let host = Host::make(&[])?;
+    let host = Started::make(&[])?;
     if !is_root() {
         // Nobody else can be root, and whoever runs this is served under Cyrus's master.
         return host.under_cyrus()?.stop();
@@ -196,7 +196,7 @@ fn root_is_refused_under_cyrus_only() -> Result<()> {
 /// process tries again, and it is the same process.
 #[test]
 fn a_trouble_that_may_pass_ends_no_service() -> Result<()> {
-    let host = Host::make(&[])?;
+    let host = Started::make(&[])?;
     let data = host.node.config_directory().join("mupdate");
     fs::write(&data, "a file where a directory shall be")?;
     let manager = host.manage()?;
@@ -221,7 +221,7 @@ fn a_trouble_that_may_pass_ends_no_service() -> Result<()> {
 #[test]
 fn changes_are_audited() -> Result<()> {
     for audits in [true, false] {
-        let host = Host::make(&[("auditlog", if audits { "yes" } else { "no" })])?;
+        let host = Started::make(&[("auditlog", if audits { "yes" } else { "no" })])?;
         let process = host.start(host.command(&["-m", "--listen", &host.address()]))?;
         edit(&mut host.log_in()?)?;
         let said = process.log_tail();
@@ -249,7 +249,7 @@ fn changes_are_audited() -> Result<()> {
 /// Lines in syslog have name, process id, facility and level as Cyrus's own, so that a site's filters fit.
 #[test]
 fn syslog_has_lines_as_cyrus_writes_them() -> Result<()> {
-    let host = Host::make(&[("auditlog", "yes"), ("syslog_prefix", "ours")])?;
+    let host = Started::make(&[("auditlog", "yes"), ("syslog_prefix", "ours")])?;
     let Some(syslog) = Syslog::catch()? else {
         // Whoever has /dev/log gets the lines; here only that nothing goes elsewhere can be seen.
         let manager = host.under_cyrus()?;
@@ -306,39 +306,20 @@ fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// A host with our program, a configuration and a port.
-struct Host {
-    node: Node,
-    port: u16,
-    scratch: Scratch,
-    programs: Scratch,
+/// A host whose server the tests start in every way there is.
+struct Started(Host);
+
+impl Deref for Started {
+    type Target = Host;
+
+    fn deref(&self) -> &Host {
+        &self.0
+    }
 }
 
-impl Host {
+impl Started {
     fn make(options: &[(&str, &str)]) -> Result<Self> {
-        let (scratch, programs) = (Scratch::new()?, Scratch::new()?);
-        programs::copy_to(programs.path())?;
-        let users = programs.join("users").display().to_string();
-        let node = Node::make(scratch.path(), "host.murder.test", &[])?;
-        let mut all = vec![("mupdate_users_file", users.as_str())];
-        all.extend(options);
-        node.configure(&all)?;
-        node.prepare()?;
-        let arguments = ["passwd", "--users", &users, ADMIN];
-        let (status, _, complaint) = programs::run("mupdatectl", &arguments, PASSWORD)?;
-        ensure!(status == Some(0), "mupdatectl passwd: {complaint}");
-        node.account().give(programs.path())?;
-        node.account().give(scratch.path())?;
-        Ok(Self {
-            node,
-            port: free_port()?,
-            scratch,
-            programs,
-        })
-    }
-
-    fn program(&self) -> PathBuf {
-        self.programs.join("mupdate")
+        Host::make("host.murder.test", options).map(Self)
     }
 
     fn address(&self) -> String {
