@@ -129,7 +129,7 @@ fn scan(bencher: Bencher<'_, '_>) {
     let version = Filled::new(SimDisk::new()).store.current();
     bencher
         .counter(ItemsCount::new(MAILBOXES))
-        .bench(|| version.iter().map(black_box).count());
+        .bench(|| version.walk().map(black_box).count());
 }
 
 /// The whole list as the lines of a dump, in pages.
@@ -138,8 +138,8 @@ fn scan_and_encode(bencher: Bencher<'_, '_>) {
     let version = Filled::new(SimDisk::new()).store.current();
     let pages = || {
         let (mut page, mut bytes) = (Vec::with_capacity(1 << 18), 0);
-        for (name, stored) in version.iter() {
-            encode::entry_line(&mut page, "U01", name, &stored.entry);
+        for listed in version.walk() {
+            encode::entry_line(&mut page, "U01", listed.mailbox, listed.entry);
             if page.len() >= 1 << 18 {
                 bytes += page.len();
                 page.clear();
@@ -163,7 +163,7 @@ fn get(bencher: Bencher<'_, '_>) {
     let mut at = 0;
     bencher.bench_local(|| {
         at = (at + 1) % names.len();
-        version.get(black_box(&names[at])).is_some()
+        version.find(black_box(&names[at])).is_some()
     });
 }
 

@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime};
 use cyrusdb::file::PathDisk;
 use cyrusdb::mailboxes::{Local, Mailboxes, Outcome};
 use cyrusdb::twoskip::Transaction;
-use proto::{Entry, MailboxName};
+use proto::{Entry, EntryRef, MailboxName};
 use store::Version;
 
 use crate::TransactionBounds;
@@ -72,7 +72,7 @@ impl Step<'_> {
         version: &Version,
     ) -> Result<(), cyrusdb::Error> {
         let Wanted { holder, entry, .. } = self.holders.wanted(name, version);
-        if holder != *name && version.get(name).is_some() {
+        if holder != *name && version.find(name).is_some() {
             self.differences.tell_rivals(name, &holder);
         }
         let outcome = match &entry {
@@ -82,7 +82,11 @@ impl Step<'_> {
             None => self.mailboxes.remove(transaction, &holder)?,
         };
         if let Outcome::LeftAlone(local) = outcome {
-            let what = difference(local, entry.as_ref(), self.mailboxes.own_server.as_deref());
+            let what = difference(
+                local,
+                entry.as_ref().map(Entry::lend),
+                self.mailboxes.own_server.as_deref(),
+            );
             if let Some(what) = what {
                 self.differences.tell(&holder, what);
             }
@@ -94,7 +98,7 @@ impl Step<'_> {
 /// What a local record and the directory disagree about, if they do.
 pub(crate) fn difference(
     local: Local,
-    entry: Option<&Entry>,
+    entry: Option<EntryRef<'_>>,
     own_server: Option<&[u8]>,
 ) -> Option<&'static str> {
     if local == Local::Unreadable {
@@ -109,7 +113,7 @@ pub(crate) fn difference(
 }
 
 /// Whether a local record gives way to what the directory says.
-pub(crate) fn yields(local: Local, entry: Option<&Entry>, own_server: Option<&[u8]>) -> bool {
+pub(crate) fn yields(local: Local, entry: Option<EntryRef<'_>>, own_server: Option<&[u8]>) -> bool {
     local.yields()
         && entry.is_some_and(|entry| {
             entry.acl().is_some() && Some(entry.location().server()) != own_server

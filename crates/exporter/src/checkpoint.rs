@@ -173,9 +173,9 @@ fn free_bytes(config: &ExporterConfig) -> Option<u64> {
 pub(crate) fn record_bytes(version: &Version, style: KeyStyle) -> u64 {
     let step = version.len() / SAMPLES + 1;
     let (mut bytes, mut count) = (0_u64, 0_u64);
-    for (name, stored) in version.iter().step_by(step) {
-        let value = Record::encode(style, &stored.entry, 1_000_000_000);
-        let len = u64::try_from(name.len() + value.len()).unwrap_or_default();
+    for listed in version.walk().step_by(step) {
+        let value = Record::encode(style, listed.entry, 1_000_000_000);
+        let len = u64::try_from(listed.mailbox.len() + value.len()).unwrap_or_default();
         bytes += len + RECORD_OVERHEAD;
         count += 1;
     }

@@ -41,10 +41,11 @@ impl Holders {
         };
         let own = holders.naming.own_keys();
         let names = version.between(b""..own.start);
-        for (name, _) in names.chain(version.starting_at(own.end)) {
-            if !holders.naming.is_own_key(name) {
-                let key = holders.naming.key(name);
-                holders.aliases.entry(key).or_default().push(name.clone());
+        for listed in names.chain(version.starting_at(own.end)) {
+            let name = listed.mailbox.to_name();
+            if !holders.naming.is_own_key(&name) {
+                let key = holders.naming.key(&name);
+                holders.aliases.entry(key).or_default().push(name);
             }
         }
         holders
@@ -63,7 +64,7 @@ impl Holders {
     /// Who has the key of `name`, and what the list says about it.
     pub(crate) fn wanted(&mut self, name: &MailboxName, version: &Version) -> Wanted {
         let (key, holder) = self.holder(name, version);
-        let entry = version.get(&holder).map(|stored| stored.entry.clone());
+        let entry = version.find(&holder).map(|listed| listed.entry.to_entry());
         Wanted { key, holder, entry }
     }
 
@@ -98,7 +99,7 @@ impl Holders {
         let mut rivals: Vec<MailboxName> = own
             .into_iter()
             .chain(aliases.cloned())
-            .filter(|name| version.get(name).is_some())
+            .filter(|name| version.find(name).is_some())
             .collect();
         rivals.dedup();
         rivals
@@ -107,8 +108,8 @@ impl Holders {
     /// Whoever a record of the file speaks of was first. `true` if that settles a contested key.
     pub(crate) fn prefer(&mut self, key: &[u8], record: &Record, version: &Version) -> bool {
         let says = |name: &MailboxName| {
-            let stored = version.get(name);
-            stored.is_some_and(|stored| record.says(&stored.entry))
+            let listed = version.find(name);
+            listed.is_some_and(|listed| record.says(listed.entry))
         };
         let first = self.rivals(key, version).into_iter().find(says);
         first.is_some_and(|first| {
@@ -118,7 +119,7 @@ impl Holders {
     }
 
     fn note_alias(&mut self, key: &[u8], name: &MailboxName, version: &Version) {
-        if version.get(name).is_some() {
+        if version.find(name).is_some() {
             let names = self.aliases.entry(key.to_vec()).or_default();
             if !names.contains(name) {
                 names.push(name.clone());
@@ -134,10 +135,10 @@ impl Holders {
     /// The holder of a key with claimants whose own it is not.
     fn holder_of(&mut self, key: &[u8], version: &Version) -> Option<MailboxName> {
         let held = self.contested.get(key);
-        if let Some(held) = held.filter(|held| version.get(held).is_some()) {
+        if let Some(held) = held.filter(|held| version.find(*held).is_some()) {
             return Some(held.clone());
         }
-        let changed = |name: &MailboxName| version.get(name).map(|stored| stored.changed);
+        let changed = |name: &MailboxName| version.find(name).map(|listed| listed.changed);
         let first = self.rivals(key, version).into_iter().min_by_key(changed);
         match &first {
             Some(first) => self.contested.insert(key.to_vec(), first.clone()),

@@ -56,8 +56,8 @@ impl Position {
             if count == changes_max {
                 through = note.sequence;
             }
-            if seen.insert(&note.mailbox) {
-                names.push_back(note.mailbox.clone());
+            if seen.insert(note.mailbox) {
+                names.push_back(note.mailbox.to_name());
             }
         }
         Next::Changes(names, through)

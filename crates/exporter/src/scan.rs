@@ -68,8 +68,9 @@ impl Scan {
         let version = store.current();
         let pin = store.feed(version.sequence());
         let mut index = HashMap::with_capacity(version.len());
-        for (name, _) in version.iter() {
-            let (key, holder) = table.holders.holder(name, &version);
+        for listed in version.walk() {
+            let name = listed.mailbox.to_name();
+            let (key, holder) = table.holders.holder(&name, &version);
             index.insert(key, holder);
         }
         // All but mailboxes lies before their first key, or behind their last.
@@ -129,8 +130,8 @@ impl Scan {
     fn compare(&mut self, key: &[u8], value: &[u8], table: &mut Table, tell: &mut Differences) {
         let (name, entry) = match self.index.remove(key) {
             Some(name) => {
-                let stored = self.version.get(&name);
-                (name, stored.map(|stored| &stored.entry))
+                let listed = self.version.find(&name);
+                (name, listed.map(|listed| listed.entry))
             }
             None => match table.mailboxes.naming.meaning(key) {
                 KeyMeaning::Mailbox(name) if table.mailboxes.naming.key(&name) == key => {
@@ -165,8 +166,8 @@ impl Scan {
         missing.sort_unstable();
         let own_server = table.mailboxes.own_server.as_deref();
         for (_, name) in missing {
-            let stored = self.version.get(&name);
-            let server = stored.map(|stored| stored.entry.location().server());
+            let listed = self.version.find(&name);
+            let server = listed.map(|listed| listed.entry.location().server());
             if own_server.is_some() && server == own_server {
                 differences.tell(
                     &name,

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use proto::{Edit, EditKind, MailboxName, Refusal};
+use proto::{Edit, EditKind, LocationRef, Refusal};
 use server::{Asker, Role, Wait};
-use store::{Sequence, Stored};
+use store::Sequence;
 
 use crate::{Murder, Recovery};
 
@@ -36,7 +36,12 @@ impl Role for MasterRole {
 
     /// In recovery a backend may say what it has (ACTIVATE) and withdraw what is its own (DELETE, once
     /// it has listed its host); it may not claim a name, since nobody knows who has it.
-    fn admit(&self, asker: &Asker, edit: &Edit, current: Option<&Stored>) -> Result<(), Refusal> {
+    fn admit(
+        &self,
+        asker: &Asker,
+        edit: &Edit,
+        current: Option<LocationRef<'_>>,
+    ) -> Result<(), Refusal> {
         if !self.recovery.is_on() {
             return Ok(());
         }
@@ -44,10 +49,10 @@ impl Role for MasterRole {
             EditKind::Activate { .. } => Ok(()),
             EditKind::Reserve { .. } | EditKind::Deactivate { .. } => Err(Refusal::InRecovery),
             EditKind::Delete => {
-                let Some(stored) = current else {
+                let Some(location) = current else {
                     return Ok(());
                 };
-                let server = stored.entry.location().server();
+                let server = location.server();
                 if !asker.has_listed(server) {
                     return Err(Refusal::InRecovery);
                 }
@@ -61,11 +66,11 @@ impl Role for MasterRole {
     /// did not see. Shown an entry of its own host it gives up or, over a mere partition, wipes the
     /// local mailbox; not shown it, it activates the mailbox again, which is what it wants. In
     /// recovery an entry of another host may be an old one, and would make it wipe as well.
-    fn shows(&self, asker: &Asker, _mailbox: &MailboxName, found: &Stored) -> bool {
+    fn shows(&self, asker: &Asker, found: LocationRef<'_>) -> bool {
         let reconciling = !asker.listed_hosts.is_empty();
         let hidden = self.recovery.is_on()
             || self.murder == Murder::Replicated
-            || asker.has_listed(found.entry.location().server());
+            || asker.has_listed(found.server());
         !(reconciling && hidden)
     }
 
@@ -78,7 +83,7 @@ impl Role for MasterRole {
 mod tests {
     use super::*;
 
-    use proto::{Entry, Location, ReservedBy};
+    use proto::{Location, MailboxName};
     use store::Origin;
 
     fn asker(listed: &[&str]) -> Asker {
@@ -92,41 +97,29 @@ mod tests {
         asker
     }
 
-    fn on(server: &str) -> Stored {
-        let location = Location::try_from(server.as_bytes()).unwrap();
-        Stored {
-            entry: Entry::Reserved {
-                location,
-                by: ReservedBy::Reserve,
-            },
-            changed: Sequence::default(),
-            held: false,
-        }
-    }
-
-    fn name() -> MailboxName {
-        MailboxName::try_from(b"user.x".as_slice()).unwrap()
+    fn on(server: &str) -> LocationRef<'_> {
+        server.as_bytes().try_into().unwrap()
     }
 
     #[test]
     fn find_hides_a_reconciling_hosts_own_entries() {
         let role = MasterRole::new(Murder::Standard, Arc::new(Recovery::off()), None);
-        assert!(role.shows(&asker(&[]), &name(), &on("be1!p")));
-        assert!(role.shows(&asker(&["be2!"]), &name(), &on("be1!p")));
-        assert!(!role.shows(&asker(&["be1!"]), &name(), &on("be1!p")));
-        assert!(!role.shows(&asker(&["be1!"]), &name(), &on("be1")));
+        assert!(role.shows(&asker(&[]), on("be1!p")));
+        assert!(role.shows(&asker(&["be2!"]), on("be1!p")));
+        assert!(!role.shows(&asker(&["be1!"]), on("be1!p")));
+        assert!(!role.shows(&asker(&["be1!"]), on("be1")));
     }
 
     #[test]
     fn find_hides_everything_from_a_replica_and_in_recovery() {
         let replicated = MasterRole::new(Murder::Replicated, Arc::new(Recovery::off()), None);
-        assert!(replicated.shows(&asker(&[]), &name(), &on("p")));
-        assert!(!replicated.shows(&asker(&["be1!"]), &name(), &on("p")));
+        assert!(replicated.shows(&asker(&[]), on("p")));
+        assert!(!replicated.shows(&asker(&["be1!"]), on("p")));
         let recovery = Arc::new(Recovery::off());
         recovery.begin("test");
         let role = MasterRole::new(Murder::Standard, recovery, None);
-        assert!(role.shows(&asker(&[]), &name(), &on("be1!p")));
-        assert!(!role.shows(&asker(&["be2!"]), &name(), &on("be1!p")));
+        assert!(role.shows(&asker(&[]), on("be1!p")));
+        assert!(!role.shows(&asker(&["be2!"]), on("be1!p")));
     }
 
     #[test]
@@ -134,7 +127,7 @@ mod tests {
         let recovery = Arc::new(Recovery::off());
         let role = MasterRole::new(Murder::Standard, Arc::clone(&recovery), None);
         let edit = |kind| Edit {
-            mailbox: name(),
+            mailbox: MailboxName::try_from(b"user.x".as_slice()).unwrap(),
             kind,
         };
         let location = Location::try_from(b"be1!p".as_slice()).unwrap();
@@ -154,23 +147,20 @@ mod tests {
         let refused = Err(Refusal::InRecovery);
         assert_eq!(role.admit(&asker(&["be1!"]), &reserve, None), refused);
         assert_eq!(
-            role.admit(&asker(&["be1!"]), &deactivate, Some(&on("be1!p"))),
+            role.admit(&asker(&["be1!"]), &deactivate, Some(on("be1!p"))),
             refused
         );
         assert_eq!(
-            role.admit(&asker(&[]), &activate, Some(&on("be2!p"))),
+            role.admit(&asker(&[]), &activate, Some(on("be2!p"))),
             Ok(())
         );
+        assert_eq!(role.admit(&asker(&[]), &delete, Some(on("be1!p"))), refused);
         assert_eq!(
-            role.admit(&asker(&[]), &delete, Some(&on("be1!p"))),
+            role.admit(&asker(&["be2!"]), &delete, Some(on("be1!p"))),
             refused
         );
         assert_eq!(
-            role.admit(&asker(&["be2!"]), &delete, Some(&on("be1!p"))),
-            refused
-        );
-        assert_eq!(
-            role.admit(&asker(&["be1!"]), &delete, Some(&on("be1!p"))),
+            role.admit(&asker(&["be1!"]), &delete, Some(on("be1!p"))),
             Ok(())
         );
         assert_eq!(role.admit(&asker(&["be1!"]), &delete, None), Ok(()));

@@ -16,7 +16,11 @@ const SEPARATOR: u8 = b'\t';
 /// order, a last group without its final TAB gets one, text that forms no pair is dropped (so
 /// `anyone lrs`, with a space, is the empty ACL). Octets; clones share one allocation.
 #[derive(Clone)]
-pub struct Acl(Arc<Box<[u8]>>);
+pub struct Acl(Arc<[u8]>);
+
+/// An ACL whose octets lie in memory that is somebody else's, as that of a list.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct AclRef<'a>(&'a [u8]);
 
 /// Why some octets are not an ACL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -39,9 +43,14 @@ impl Acl {
         &self.0
     }
 
+    /// The same ACL, lent.
+    pub fn lend(&self) -> AclRef<'_> {
+        AclRef(&self.0)
+    }
+
     /// Pairs of identifier and rights, in order.
     pub fn entries(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        pairs(&self.0)
+        self.lend().entries()
     }
 
     /// Whether both handles share one allocation.
@@ -52,6 +61,49 @@ impl Acl {
     /// Whether there are other handles to this allocation.
     pub fn is_shared(&self) -> bool {
         Arc::strong_count(&self.0) > 1
+    }
+}
+
+impl<'a> AclRef<'a> {
+    /// The ACL with these octets, if they are in normal form.
+    pub fn from_normal(text: &'a [u8]) -> Option<Self> {
+        let fields = text.iter().filter(|&&octet| octet == SEPARATOR).count();
+        let whole = fields.is_multiple_of(2) && text.last().is_none_or(|&last| last == SEPARATOR);
+        let allowed = text.len() <= ACL_BYTES_MAX && !text.contains(&0);
+        (whole && allowed).then_some(Self(text))
+    }
+
+    /// The ACL with these octets, which are not looked at again: whoever lends them has them from an
+    /// ACL.
+    pub fn of_known(text: &'a [u8]) -> Self {
+        Self(text)
+    }
+
+    /// An ACL of its own.
+    pub fn to_acl(self) -> Acl {
+        Acl(self.0.into())
+    }
+
+    /// The normal form, as it stands on the wire.
+    pub fn as_bytes(self) -> &'a [u8] {
+        self.0
+    }
+
+    /// [`Acl::entries`]
+    pub fn entries(self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+        pairs(self.0)
+    }
+}
+
+impl<'a> From<&'a Acl> for AclRef<'a> {
+    fn from(acl: &'a Acl) -> Self {
+        acl.lend()
+    }
+}
+
+impl fmt::Debug for AclRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\"", self.0.escape_ascii())
     }
 }
 
@@ -72,7 +124,7 @@ impl TryFrom<&[u8]> for Acl {
         if normal.len() > ACL_BYTES_MAX {
             return Err(InvalidAcl::TooLong);
         }
-        Ok(Self(Arc::new(normal.into())))
+        Ok(Self(normal.into()))
     }
 }
 
@@ -124,6 +176,24 @@ mod tests {
         assert_eq!(normal("a lrs\tb lrs\t"), "a lrs\tb lrs\t");
         assert_eq!(normal("a\tl\tb"), "a\tl\t");
         assert_eq!(normal(""), "");
+    }
+
+    #[test]
+    fn only_a_normal_form_is_lent() {
+        for text in ["anyone\tlrs\t", "", "a\tl\tb\tl\t", "\t\t"] {
+            let lent = AclRef::from_normal(text.as_bytes()).unwrap();
+            assert_eq!(Acl::try_from(text.as_bytes()).unwrap(), lent.to_acl());
+        }
+        for text in [
+            "anyone",
+            "anyone\t",
+            "anyone\tlrs",
+            "a\tl\tb",
+            "a\tl\tb\t",
+            "a\tl\0\t",
+        ] {
+            assert_eq!(AclRef::from_normal(text.as_bytes()), None, "{text:?}");
+        }
     }
 
     #[test]

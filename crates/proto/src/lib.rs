@@ -19,8 +19,10 @@ mod mailbox;
 pub mod resync;
 pub mod session;
 
-pub use acl::{ACL_BYTES_MAX, Acl, InvalidAcl};
+pub use acl::{ACL_BYTES_MAX, Acl, AclRef, InvalidAcl};
 pub use edit::{Edit, EditKind, Refusal};
-pub use entry::{Entry, ReservedBy};
-pub use location::{InvalidLocation, LOCATION_BYTES_MAX, Location};
-pub use mailbox::{InvalidMailboxName, MAILBOX_NAME_BYTES_MAX, MailboxName, USER_ID_BYTES_MAX};
+pub use entry::{Entry, EntryRef, ReservedBy};
+pub use location::{InvalidLocation, LOCATION_BYTES_MAX, Location, LocationRef};
+pub use mailbox::{
+    InvalidMailboxName, MAILBOX_NAME_BYTES_MAX, MailboxName, NameRef, USER_ID_BYTES_MAX,
+};

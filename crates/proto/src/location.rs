@@ -15,12 +15,11 @@ const SEPARATOR: u8 = b'!';
 /// `server!partition`, `server!` (what a Cyrus 3.6 backend sends after a RENAME) or `server`; in a
 /// replicated murder a bare partition. Octets, not UTF-8; clones share one allocation.
 #[derive(Clone)]
-pub struct Location(Arc<Parts>);
+pub struct Location(Arc<[u8]>);
 
-struct Parts {
-    text: Box<[u8]>,
-    server_len: usize,
-}
+/// A location whose octets lie in memory that is somebody else's, as that of a list.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct LocationRef<'a>(&'a [u8]);
 
 /// Why some octets are not a location.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -46,17 +45,22 @@ pub enum InvalidLocation {
 impl Location {
     /// The location as it stands on the wire.
     pub fn as_bytes(&self) -> &[u8] {
-        &self.0.text
+        &self.0
+    }
+
+    /// The same location, lent.
+    pub fn lend(&self) -> LocationRef<'_> {
+        LocationRef(&self.0)
     }
 
     /// The server: everything before the `!`, or everything.
     pub fn server(&self) -> &[u8] {
-        self.0.text.get(..self.0.server_len).unwrap_or_default()
+        self.lend().server()
     }
 
     /// What follows the `!`: `None` without one, empty for `server!`.
     pub fn partition(&self) -> Option<&[u8]> {
-        self.0.text.get(self.0.server_len + 1..)
+        self.lend().partition()
     }
 
     /// Whether both handles share one allocation.
@@ -70,28 +74,86 @@ impl Location {
     }
 }
 
+impl<'a> LocationRef<'a> {
+    /// The location with these octets, which are not looked at again: whoever lends them has them
+    /// from a location.
+    pub fn of_known(text: &'a [u8]) -> Self {
+        Self(text)
+    }
+
+    /// A location of its own.
+    pub fn to_location(self) -> Location {
+        Location(self.0.into())
+    }
+
+    /// The location as it stands on the wire.
+    pub fn as_bytes(self) -> &'a [u8] {
+        self.0
+    }
+
+    /// [`Location::server`]
+    pub fn server(self) -> &'a [u8] {
+        self.0.get(..self.server_len()).unwrap_or_default()
+    }
+
+    /// [`Location::partition`]
+    pub fn partition(self) -> Option<&'a [u8]> {
+        self.0.get(self.server_len() + 1..)
+    }
+
+    fn server_len(self) -> usize {
+        let separator = self.0.iter().position(|&octet| octet == SEPARATOR);
+        separator.unwrap_or(self.0.len())
+    }
+}
+
 impl TryFrom<&[u8]> for Location {
     type Error = InvalidLocation;
 
     fn try_from(text: &[u8]) -> Result<Self, Self::Error> {
+        LocationRef::try_from(text).map(LocationRef::to_location)
+    }
+}
+
+impl<'a> TryFrom<&'a [u8]> for LocationRef<'a> {
+    type Error = InvalidLocation;
+
+    fn try_from(text: &'a [u8]) -> Result<Self, Self::Error> {
         if text.len() > LOCATION_BYTES_MAX {
             return Err(InvalidLocation::TooLong);
         }
         if let Some(at) = text.iter().position(u8::is_ascii_control) {
             return Err(InvalidLocation::Control { at });
         }
-        let mut pieces = text.splitn(3, |&octet| octet == SEPARATOR);
-        let server_len = pieces.next().map_or(0, <[u8]>::len);
-        if pieces.nth(1).is_some() {
+        let location = Self(text);
+        if location
+            .partition()
+            .is_some_and(|rest| rest.contains(&SEPARATOR))
+        {
             return Err(InvalidLocation::TwoSeparators);
         }
-        if server_len == 0 {
+        if location.server().is_empty() {
             return Err(InvalidLocation::NoServer);
         }
-        Ok(Self(Arc::new(Parts {
-            text: text.into(),
-            server_len,
-        })))
+        Ok(location)
+    }
+}
+
+impl<'a> From<&'a Location> for LocationRef<'a> {
+    fn from(location: &'a Location) -> Self {
+        location.lend()
+    }
+}
+
+impl fmt::Display for LocationRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0.escape_ascii())
+    }
+}
+
+impl fmt::Debug for LocationRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{self}\"")
     }
 }
 
@@ -111,7 +173,7 @@ impl Hash for Location {
 
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.as_bytes().escape_ascii())
+        self.lend().fmt(f)
     }
 }
 

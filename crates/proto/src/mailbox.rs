@@ -1,6 +1,5 @@
 //! Mailbox names and their order.
 
-use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -30,6 +29,10 @@ const USER_PREFIX: &[u8] = b"user\x1F";
 /// Cloning is cheap: all clones share one allocation.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MailboxName(Arc<[u8]>);
+
+/// A mailbox name whose key lies in memory that is somebody else's, as that of a list.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NameRef<'a>(&'a [u8]);
 
 /// Why some octets are not a mailbox name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -70,18 +73,12 @@ impl MailboxName {
 
     /// The name that has this key.
     pub fn from_key(key: &[u8]) -> Result<Self, InvalidMailboxName> {
-        check_length(key)?;
-        if is_plain_key(key) {
-            return Ok(Self(key.into()));
-        }
-        if let Some(at) = key.iter().position(|&octet| is_control_in_key(octet)) {
-            return Err(InvalidMailboxName::Control { at });
-        }
-        if !is_image_of_a_name(key) {
-            return Err(InvalidMailboxName::NoKey);
-        }
-        check_components(key)?;
-        Ok(Self(key.into()))
+        NameRef::from_key(key).map(NameRef::to_name)
+    }
+
+    /// The same name, lent.
+    pub fn lend(&self) -> NameRef<'_> {
+        NameRef(&self.0)
     }
 
     /// Length of the name in octets.
@@ -92,7 +89,7 @@ impl MailboxName {
 
     /// Appends the name as it stands on the wire.
     pub fn write_to(&self, out: &mut Vec<u8>) {
-        out.extend(wire_octets(&self.0));
+        self.lend().write_to(out);
     }
 
     /// The name as it stands on the wire.
@@ -100,21 +97,59 @@ impl MailboxName {
         wire_octets(&self.0).collect()
     }
 
-    /// The name without its domain, as the key has it, and the domain with no separator.
-    fn split_domain(key: &[u8]) -> (Option<&[u8]>, &[u8]) {
-        match key.iter().position(|&octet| octet == KEY_DOMAIN_SEPARATOR) {
-            Some(at) => {
-                let (domain, rest) = key.split_at(at);
-                (Some(domain), rest.get(1..).unwrap_or_default())
-            }
-            None => (None, key),
+    /// [`NameRef::owner`]
+    pub fn owner(&self) -> (&[u8], &[u8]) {
+        self.lend().owner()
+    }
+}
+
+impl<'a> NameRef<'a> {
+    /// [`MailboxName::key`]
+    pub fn key(self) -> &'a [u8] {
+        self.0
+    }
+
+    /// The name that has this key.
+    pub fn from_key(key: &'a [u8]) -> Result<Self, InvalidMailboxName> {
+        check_length(key)?;
+        if is_plain_key(key) {
+            return Ok(Self(key));
         }
+        if let Some(at) = key.iter().position(|&octet| is_control_in_key(octet)) {
+            return Err(InvalidMailboxName::Control { at });
+        }
+        if !is_image_of_a_name(key) {
+            return Err(InvalidMailboxName::NoKey);
+        }
+        check_components(key)?;
+        Ok(Self(key))
+    }
+
+    /// The name that has this key, which is not looked at again: whoever lends it has it from a name.
+    pub fn of_known_key(key: &'a [u8]) -> Self {
+        Self(key)
+    }
+
+    /// A name of its own.
+    pub fn to_name(self) -> MailboxName {
+        MailboxName(self.0.into())
+    }
+
+    /// Length of the name in octets.
+    #[expect(clippy::len_without_is_empty, reason = "a name is never empty")]
+    pub fn len(self) -> usize {
+        self.0.len()
+    }
+
+    /// Appends the name as it stands on the wire.
+    pub fn write_to(self, out: &mut Vec<u8>) {
+        out.extend(wire_octets(self.0));
     }
 
     /// Key of the mailbox's owner, in two parts that follow each other: the domain with its
     /// separator, if there is one, and `user` and the user id, also for the owner's `DELETED.`
     /// mailboxes; the first component for a shared folder.
-    pub fn owner(&self) -> (&[u8], &[u8]) {
+    pub fn owner(self) -> (&'a [u8], &'a [u8]) {
         let domain = self
             .0
             .iter()
@@ -138,10 +173,33 @@ impl MailboxName {
     }
 }
 
-/// In a map by name, keys and bounds of ranges may be given as the octets of [`MailboxName::key`].
-impl Borrow<Arc<[u8]>> for MailboxName {
-    fn borrow(&self) -> &Arc<[u8]> {
-        &self.0
+impl<'a> From<&'a MailboxName> for NameRef<'a> {
+    fn from(name: &'a MailboxName) -> Self {
+        name.lend()
+    }
+}
+
+impl fmt::Display for NameRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let octets: Vec<u8> = wire_octets(self.0).collect();
+        write!(f, "{}", octets.escape_ascii())
+    }
+}
+
+impl fmt::Debug for NameRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{self}\"")
+    }
+}
+
+/// The domain of a key, without its separator, and what follows.
+fn split_domain(key: &[u8]) -> (Option<&[u8]>, &[u8]) {
+    match key.iter().position(|&octet| octet == KEY_DOMAIN_SEPARATOR) {
+        Some(at) => {
+            let (domain, rest) = key.split_at(at);
+            (Some(domain), rest.get(1..).unwrap_or_default())
+        }
+        None => (None, key),
     }
 }
 
@@ -165,7 +223,7 @@ impl TryFrom<&[u8]> for MailboxName {
 
 impl fmt::Display for MailboxName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.to_vec().escape_ascii())
+        self.lend().fmt(f)
     }
 }
 
@@ -210,7 +268,7 @@ fn is_control_in_key(octet: u8) -> bool {
 
 /// Whether some name has this key: separators and dots stand only where a name's would.
 fn is_image_of_a_name(key: &[u8]) -> bool {
-    let (domain, rest) = MailboxName::split_domain(key);
+    let (domain, rest) = split_domain(key);
     let in_domain = |octet: &u8| !matches!(*octet, b'!' | KEY_HIERARCHY_SEPARATOR);
     // The first `!` of a name ends its domain, so where there is no domain there is no `!`.
     let in_rest = |octet: &u8| match *octet {
@@ -222,7 +280,7 @@ fn is_image_of_a_name(key: &[u8]) -> bool {
 }
 
 fn check_components(key: &[u8]) -> Result<(), InvalidMailboxName> {
-    let (domain, rest) = MailboxName::split_domain(key);
+    let (domain, rest) = split_domain(key);
     let parts = || rest.split(|&octet| octet == KEY_HIERARCHY_SEPARATOR);
     if domain.is_some_and(<[u8]>::is_empty) || parts().any(<[u8]>::is_empty) {
         return Err(InvalidMailboxName::EmptyComponent);

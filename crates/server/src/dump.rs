@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use proto::MailboxName;
 use proto::codec::{Tag, encode};
-use store::{HostFilter, Stored, Version};
+use proto::{MailboxName, NameRef};
+use store::{HostFilter, Listed, Version};
 
 /// A page is full at this many octets.
 pub(crate) const PAGE_BYTES: usize = 256 * 1024;
@@ -36,14 +36,14 @@ impl Wanted {
         }
     }
 
-    pub(crate) fn includes(&self, stored: &Stored) -> bool {
-        let location = stored.entry.location();
+    pub(crate) fn includes(&self, listed: &Listed<'_>) -> bool {
+        let location = listed.entry.location();
         match self {
             Self::All => true,
             Self::LocationPrefix(prefix) => location.as_bytes().starts_with(prefix),
             Self::Hosts(hosts) => hosts.matches(location),
             Self::Resync(hosts) => {
-                !stored.held && hosts.as_ref().is_none_or(|hosts| hosts.matches(location))
+                !listed.held && hosts.as_ref().is_none_or(|hosts| hosts.matches(location))
             }
         }
     }
@@ -68,30 +68,28 @@ pub(crate) fn page(
 ) -> Page {
     let mut bytes = Vec::with_capacity(PAGE_BYTES + 1024);
     let (mut next, mut last) = (None, None);
-    for (seen, (mailbox, stored)) in version.after(after).enumerate() {
-        if wanted.includes(stored) {
-            encode::entry_line(&mut bytes, tag, mailbox, &stored.entry);
-            last = Some(mailbox);
+    for (seen, listed) in version.after(after).enumerate() {
+        if wanted.includes(&listed) {
+            encode::entry_line(&mut bytes, tag, listed.mailbox, listed.entry);
+            last = Some(listed.mailbox);
         }
         if bytes.len() >= PAGE_BYTES || seen + 1 >= PAGE_ENTRIES_MAX {
-            next = Some(mailbox.clone());
+            next = Some(listed.mailbox.to_name());
             break;
         }
     }
     Page {
         bytes: bytes.into(),
         next,
-        last: last.cloned(),
+        last: last.map(NameRef::to_name),
     }
 }
 
 /// The wanted names of `version` in plain octet order, for backends up to Cyrus 3.4, whose
 /// `ctl_mboxlist -m` walks their own list that way.
 pub(crate) fn names_in_octet_order(version: &Version, wanted: &Wanted) -> Vec<MailboxName> {
-    let matching = version
-        .after(None)
-        .filter(|(_, stored)| wanted.includes(stored));
-    let mut names: Vec<MailboxName> = matching.map(|(mailbox, _)| mailbox.clone()).collect();
+    let matching = version.walk().filter(|listed| wanted.includes(listed));
+    let mut names: Vec<MailboxName> = matching.map(|listed| listed.mailbox.to_name()).collect();
     names.sort_by_cached_key(MailboxName::to_vec);
     names
 }
@@ -104,8 +102,8 @@ pub(crate) fn lines_of(version: &Version, names: &[MailboxName], tag: &Tag) -> (
         if bytes.len() >= PAGE_BYTES {
             return (bytes, covered);
         }
-        if let Some(stored) = version.get(mailbox) {
-            encode::entry_line(&mut bytes, tag, mailbox, &stored.entry);
+        if let Some(listed) = version.find(mailbox) {
+            encode::entry_line(&mut bytes, tag, listed.mailbox, listed.entry);
         }
     }
     (bytes, names.len())

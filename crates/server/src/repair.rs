@@ -16,8 +16,8 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use proto::MailboxName;
-use store::Version;
+use proto::{MailboxName, NameRef};
+use store::{Listed, Version};
 
 /// Octets that stand for `!`, `.` and `^` in a key.
 const KEY_DOMAIN: u8 = 0x1D;
@@ -29,7 +29,8 @@ const KEY_CARET: u8 = b'.';
 pub(crate) enum Lacking {
     /// These names, deleted since the slave was last known to be in step.
     Names(Vec<MailboxName>),
-    /// Nobody knows; these are the deleted names that history still has.
+    /// Nobody knows; these are the deleted names that history still has and that
+    /// [endanger others](endangers_others).
     Unknown(Vec<MailboxName>),
 }
 
@@ -38,7 +39,7 @@ pub(crate) fn endangered(version: &Version, lacking: &Lacking) -> Vec<MailboxNam
     match lacking {
         Lacking::Names(deleted) => {
             let mut prefixes = Prefixes::default();
-            let gone = deleted.iter().filter(|name| version.get(name).is_none());
+            let gone = deleted.iter().filter(|name| version.find(*name).is_none());
             gone.for_each(|name| prefixes.add(name));
             let found = prefixes
                 .ranges()
@@ -47,29 +48,37 @@ pub(crate) fn endangered(version: &Version, lacking: &Lacking) -> Vec<MailboxNam
         }
         Lacking::Unknown(deleted) => {
             let mut prefixes = Prefixes::default();
+            let mut found = BTreeSet::new();
             for name in deleted {
-                prefixes.add_carets(name);
+                prefixes.add_carets(name.key());
             }
-            version
-                .after(None)
-                .for_each(|(name, _)| prefixes.add_carets(name));
-            let mut found: BTreeSet<MailboxName> = prefixes
-                .ranges()
-                .flat_map(|range| names_in(version, &range))
-                .collect();
-            let low = version
-                .after(None)
-                .map(|(name, _)| name)
-                .filter(|name| has_low_octet(name));
-            found.extend(low.cloned());
+            // One walk for both: hardly any name has such an octet, and the list is long.
+            let suspects = version.walk().filter(|listed| {
+                let key = listed.mailbox.key();
+                key.iter().any(|octet| (0x20..=KEY_CARET).contains(octet))
+            });
+            for Listed { mailbox, .. } in suspects {
+                prefixes.add_carets(mailbox.key());
+                if has_low_octet(mailbox.key()) {
+                    found.insert(mailbox.to_name());
+                }
+            }
+            let ranges = prefixes.ranges();
+            found.extend(ranges.flat_map(|range| names_in(version, &range)));
             found.into_iter().collect()
         }
     }
 }
 
+/// Whether its deletion endangers names on a list that nothing is known of, beyond those that are
+/// endangered anyway.
+pub(crate) fn endangers_others(deleted: NameRef<'_>) -> bool {
+    deleted.key().contains(&KEY_CARET)
+}
+
 /// Whether any sibling below the dot could have been deleted before this name.
-fn has_low_octet(name: &MailboxName) -> bool {
-    name.key().iter().any(|octet| (0x20..0x2E).contains(octet))
+fn has_low_octet(key: &[u8]) -> bool {
+    key.iter().any(|octet| (0x20..KEY_CARET).contains(octet))
 }
 
 /// Prefixes of lacking names, by what follows the prefix.
@@ -90,11 +99,10 @@ impl Prefixes {
                 _ => false,
             };
         }
-        self.add_carets(name);
+        self.add_carets(name.key());
     }
 
-    fn add_carets(&mut self, name: &MailboxName) {
-        let key = name.key();
+    fn add_carets(&mut self, key: &[u8]) {
         let domain_end = key
             .iter()
             .position(|&octet| octet == KEY_DOMAIN)
@@ -122,7 +130,7 @@ fn span(prefix: &[u8], first: u8, end: u8) -> Range<Vec<u8>> {
 fn names_in(version: &Version, keys: &Range<Vec<u8>>) -> Vec<MailboxName> {
     version
         .between(&*keys.start..&*keys.end)
-        .map(|(name, _)| name.clone())
+        .map(|listed| listed.mailbox.to_name())
         .collect()
 }
 
@@ -284,7 +292,7 @@ mod tests {
         #[test]
         fn a_merge_with_an_unknown_slave_ends_right(slave in names(), list in names()) {
             let mut merged = merge(&slave, &list);
-            let carets = slave.difference(&list).filter(|name| name.key().contains(&KEY_CARET));
+            let carets = slave.difference(&list).filter(|name| endangers_others(name.lend()));
             let lacking = Lacking::Unknown(carets.cloned().collect());
             merged.extend(endangered(&version(&list), &lacking));
             prop_assert_eq!(merged, list);

@@ -2,8 +2,8 @@
 
 use std::pin::Pin;
 
-use proto::{Edit, MailboxName, Refusal};
-use store::{Origin, Sequence, Stored};
+use proto::{Edit, LocationRef, Refusal};
+use store::{Origin, Sequence};
 
 /// What a role may want to know about the session that asks.
 #[derive(Debug, Clone)]
@@ -58,11 +58,17 @@ pub trait Role: Send + Sync + 'static {
     /// since any reply would make a Cyrus slave delete what it has (Cyrus: `mupdate_synchronize`).
     fn may_stream(&self) -> bool;
 
-    /// Whether this session may ask for this edit now; the store's rules decide on the rest.
-    fn admit(&self, asker: &Asker, edit: &Edit, current: Option<&Stored>) -> Result<(), Refusal>;
+    /// Whether this session may ask for this edit now of a mailbox that is listed at `current`, if at
+    /// all; the store's rules decide on the rest.
+    fn admit(
+        &self,
+        asker: &Asker,
+        edit: &Edit,
+        current: Option<LocationRef<'_>>,
+    ) -> Result<(), Refusal>;
 
-    /// Whether FIND shows this entry to this session.
-    fn shows(&self, asker: &Asker, mailbox: &MailboxName, found: &Stored) -> bool;
+    /// Whether FIND shows this session a mailbox that is listed at `found`.
+    fn shows(&self, asker: &Asker, found: LocationRef<'_>) -> bool;
 
     /// What a NOOP waits for before it becomes a barrier in our own list: on a slave, that its master
     /// was asked for all it has. `None`: nothing, as on a master.

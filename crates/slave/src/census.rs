@@ -1,69 +1,67 @@
 //! Which names of our list a dump has mentioned.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use proto::{Entry, MailboxName};
 use store::Version;
 
 /// The list as it was before a dump, against which its lines are checked off. Right for lines in any
-/// order; fast for those in key order, as a dump comes from ours and from Cyrus since 3.6.
+/// order; small and fast for those in key order, as a dump comes from ours and from Cyrus since 3.6.
 #[derive(Debug, Default)]
 pub(crate) struct Census {
-    listed: Vec<Listed>,
-    /// Where the next line is expected.
-    next: usize,
-}
-
-#[derive(Debug)]
-struct Listed {
-    name: MailboxName,
-    entry: Entry,
-    mentioned: bool,
-    /// It may no longer be as it is here.
-    changed: bool,
+    /// `None`: nothing is listed.
+    version: Option<Arc<Version>>,
+    /// The last name in key order that was mentioned.
+    farthest: Option<MailboxName>,
+    /// Names before it that were not.
+    skipped: HashSet<MailboxName>,
+    /// Names that may no longer be as they are in the version.
+    changed: HashSet<MailboxName>,
 }
 
 impl Census {
-    /// Nothing of a version is mentioned yet. Walks the list.
-    pub(crate) fn new(version: &Version) -> Self {
-        let listed = version.iter().map(|(name, stored)| Listed {
-            name: name.clone(),
-            entry: stored.entry.clone(),
-            mentioned: false,
-            changed: false,
-        });
+    /// Nothing of a version is mentioned yet.
+    pub(crate) fn new(version: Arc<Version>) -> Self {
         Self {
-            listed: listed.collect(),
-            next: 0,
+            version: Some(version),
+            ..Self::default()
         }
     }
 
     /// Checks a name off. True: it still is what is said here, so there is nothing to do.
     pub(crate) fn mention(&mut self, name: &MailboxName, entry: Option<&Entry>) -> bool {
-        let Some(listed) = self.find(name) else {
+        let Some(version) = &self.version else {
             return false;
         };
-        listed.mentioned = true;
-        listed.changed |= entry != Some(&listed.entry);
-        !listed.changed
+        if self.farthest.as_ref() >= Some(name) {
+            self.skipped.remove(name);
+        } else {
+            let between = version.after(self.farthest.as_ref());
+            let skipped = between.take_while(|listed| listed.mailbox < name.lend());
+            self.skipped
+                .extend(skipped.map(|listed| listed.mailbox.to_name()));
+            self.farthest = Some(name.clone());
+        }
+        let Some(listed) = version.find(name) else {
+            return false;
+        };
+        if entry.map(Entry::lend) == Some(listed.entry) {
+            self.changed.is_empty() || !self.changed.contains(name)
+        } else {
+            self.changed.insert(name.clone());
+            false
+        }
     }
 
     /// The names that were never mentioned.
     pub(crate) fn into_missing(self) -> HashSet<MailboxName> {
-        let missing = self.listed.into_iter().filter(|listed| !listed.mentioned);
-        missing.map(|listed| listed.name).collect()
-    }
-
-    fn find(&mut self, name: &MailboxName) -> Option<&mut Listed> {
-        let expected = self.listed.get(self.next);
-        let place = if expected.is_some_and(|listed| listed.name == *name) {
-            self.next
-        } else {
-            let found = self.listed.binary_search_by(|listed| listed.name.cmp(name));
-            found.ok()?
-        };
-        self.next = place + 1;
-        self.listed.get_mut(place)
+        let mut missing = self.skipped;
+        if let Some(version) = &self.version {
+            let rest = version.after(self.farthest.as_ref());
+            missing.extend(rest.map(|listed| listed.mailbox.to_name()));
+        }
+        missing
     }
 }
 
@@ -71,52 +69,76 @@ impl Census {
 mod tests {
     use super::*;
 
-    use proto::{Location, ReservedBy};
+    use proto::{Edit, EditKind, Location};
+    use store::{Batch, OsFileSystem, Store, StoreConfig};
+
+    use crate::SlaveRules;
 
     fn name(text: &str) -> MailboxName {
         MailboxName::try_from(text.as_bytes()).unwrap()
     }
 
+    fn location(server: &str) -> Location {
+        Location::try_from(server.as_bytes()).unwrap()
+    }
+
     fn on(server: &str) -> Entry {
         Entry::Reserved {
-            location: Location::try_from(server.as_bytes()).unwrap(),
-            by: ReservedBy::Reserve,
+            location: location(server),
+            by: proto::ReservedBy::Reserve,
         }
     }
 
-    fn census(names: &[&str]) -> Census {
-        let listed = names.iter().map(|text| Listed {
-            name: name(text),
-            entry: on("be1"),
-            mentioned: false,
-            changed: false,
-        });
-        Census {
-            listed: listed.collect(),
-            next: 0,
-        }
+    /// That of a list with these names, all reserved by be1.
+    async fn census(names: &[&str]) -> Census {
+        let dir = tempfile::tempdir().unwrap();
+        let rules = Box::new(SlaveRules);
+        let opened = Store::open(OsFileSystem, dir.path(), StoreConfig::default(), rules);
+        let (store, _) = opened.unwrap();
+        let reserve = |text: &&str| Edit {
+            mailbox: name(text),
+            kind: EditKind::Reserve {
+                location: location("be1"),
+            },
+        };
+        let batch = Batch {
+            origin: crate::replica::origin("test", "test"),
+            edits: names.iter().map(reserve).collect(),
+        };
+        store.edit(batch).await.unwrap();
+        let census = Census::new(store.current());
+        store.shutdown().await;
+        census
     }
 
-    #[test]
-    fn any_order_and_number_of_lines_is_checked_off() {
+    #[tokio::test]
+    async fn any_order_and_number_of_lines_is_checked_off() {
         for lines in [["a", "b", "d"], ["d", "a", "b"], ["b", "d", "a"]] {
-            let mut census = census(&["a", "b", "c", "d", "e"]);
+            let mut census = census(&["a", "b", "c", "d", "e"]).await;
             for text in lines.iter().chain(&lines) {
                 assert!(census.mention(&name(text), Some(&on("be1"))), "{text}");
             }
-            assert!(!census.mention(&name("x"), Some(&on("be1"))));
+            assert!(!census.mention(&name("aa"), Some(&on("be1"))));
             let missing = census.into_missing();
             assert_eq!(missing, HashSet::from([name("c"), name("e")]));
         }
     }
 
-    #[test]
-    fn what_has_changed_once_is_not_vouched_for_again() {
-        let mut census = census(&["a", "b"]);
+    #[tokio::test]
+    async fn what_has_changed_once_is_not_vouched_for_again() {
+        let mut census = census(&["a", "b"]).await;
         assert!(!census.mention(&name("a"), Some(&on("be2"))));
         assert!(!census.mention(&name("a"), Some(&on("be1"))));
         assert!(!census.mention(&name("b"), None));
         assert!(!census.mention(&name("b"), Some(&on("be1"))));
         assert!(census.into_missing().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_name_that_was_not_listed_passes_over_those_before_it() {
+        let mut census = census(&["a", "b"]).await;
+        assert!(!census.mention(&name("x"), Some(&on("be1"))));
+        assert!(census.mention(&name("b"), Some(&on("be1"))));
+        assert_eq!(census.into_missing(), HashSet::from([name("a")]));
     }
 }

@@ -49,8 +49,8 @@ fn parse(content: &[u8], version: &Version) -> Option<Vec<MailboxName>> {
     }
     let names = lines.filter_map(|line| MailboxName::try_from(line).ok());
     let untouched = |name: &MailboxName| {
-        let stored = version.get(name);
-        stored.is_some_and(|stored| stored.changed <= sequence)
+        let listed = version.find(name);
+        listed.is_some_and(|listed| listed.changed <= sequence)
     };
     Some(names.filter(untouched).collect())
 }

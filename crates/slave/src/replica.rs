@@ -139,9 +139,7 @@ impl Replica {
     /// What a dump is to be checked off against.
     pub(crate) async fn census(&mut self) -> Result<Census, ApplyError> {
         self.settle().await?;
-        let version = self.store.current();
-        let listing = spawn_blocking(move || Census::new(&version));
-        listing.await.map_err(|_| ApplyError::Storage)
+        Ok(Census::new(self.store.current()))
     }
 
     /// Carries out what a master has said that does not tell its history. Entries that are already as
@@ -187,12 +185,12 @@ impl Replica {
         for wish in part.wishes {
             if !(part.is_listing && is_so(&version, &wish)) {
                 let (mailbox, entry) = wish;
-                listed += u64::from(entry.is_some() && version.get(&mailbox).is_none());
+                listed += u64::from(entry.is_some() && version.find(&mailbox).is_none());
                 edits.push(edit(mailbox, entry));
             }
         }
         let of_lines = edits.len();
-        let counts = |name: &&MailboxName| version.get(name).is_none_or(|stored| !stored.held);
+        let counts = |name: &&MailboxName| version.find(*name).is_none_or(|listed| !listed.held);
         let missing = part.deletions.iter().filter(counts).count() + deleted_before;
         let listed = usize::try_from(listed).unwrap_or(usize::MAX) + deleted_before;
         if looks_like_loss(listed, missing) {
@@ -415,15 +413,15 @@ pub(crate) fn origin(upstream: &str, peer: &str) -> Origin {
 
 fn missing(census: Census, version: &Version) -> Vec<MailboxName> {
     let mut names = census.into_missing();
-    names.retain(|name| version.get(name).is_some_and(|stored| !stored.held));
+    names.retain(|name| version.find(name).is_some_and(|known| !known.held));
     names.into_iter().collect()
 }
 
 /// Whether there is nothing to do. A held name that is spoken of is held no longer.
 fn is_so(version: &Version, (mailbox, entry): &Wish) -> bool {
-    let known = version.get(mailbox);
+    let known = version.find(mailbox);
     let is_held = known.is_some_and(|stored| stored.held);
-    !is_held && known.map(|stored| &stored.entry) == entry.as_ref()
+    !is_held && known.map(|known| known.entry) == entry.as_ref().map(Entry::lend)
 }
 
 fn batch(origin: &Origin, edits: Vec<Edit>) -> Batch {

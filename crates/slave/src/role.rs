@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use proto::{Edit, MailboxName, Refusal};
+use proto::{Edit, LocationRef, Refusal};
 use server::{Asker, Role, Wait};
-use store::Stored;
 
 use crate::link::{Link, Patience};
 
@@ -28,11 +27,11 @@ impl Role for SlaveRole {
         self.link.state().complete
     }
 
-    fn admit(&self, _: &Asker, _: &Edit, _: Option<&Stored>) -> Result<(), Refusal> {
+    fn admit(&self, _: &Asker, _: &Edit, _: Option<LocationRef<'_>>) -> Result<(), Refusal> {
         Err(Refusal::ReadOnly)
     }
 
-    fn shows(&self, _: &Asker, _: &MailboxName, _: &Stored) -> bool {
+    fn shows(&self, _: &Asker, _: LocationRef<'_>) -> bool {
         true
     }
 

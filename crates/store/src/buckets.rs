@@ -1,10 +1,13 @@
 //! Sums over the entries of some owners each, by which two lists find where they differ.
 
-use imbl::{OrdMap, Vector};
+use std::ops::Bound;
+
+use imbl::Vector;
 use proto::MailboxName;
 
+use crate::Sum;
 use crate::digest::Digester;
-use crate::{Stored, Sum};
+use crate::list::List;
 
 /// Fewest buckets, and buckets of a group.
 const BUCKETS_MIN: u32 = 16;
@@ -118,12 +121,7 @@ impl Buckets {
     }
 
     /// Keeps the number of buckets right; `entries_max` is how many entries may be looked at for it.
-    pub(crate) fn keep_up(
-        &mut self,
-        digester: &mut Digester,
-        list: &OrdMap<MailboxName, Stored>,
-        entries_max: usize,
-    ) {
+    pub(crate) fn keep_up(&mut self, digester: &mut Digester, list: &List, entries_max: usize) {
         let (len, entries) = (u64::from(self.len()), list.len());
         let entries = u64::try_from(entries).unwrap_or(u64::MAX);
         if self.growing.is_none() && entries > 2 * ENTRIES_PER_BUCKET * len {
@@ -150,30 +148,22 @@ impl Buckets {
 
 impl Growing {
     /// Whether all entries are in.
-    fn take_in(
-        &mut self,
-        digester: &mut Digester,
-        list: &OrdMap<MailboxName, Stored>,
-        entries_max: usize,
-    ) -> bool {
-        let start = self
-            .through
-            .as_ref()
-            .map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
-        let rest = list.range::<_, MailboxName>((start, std::ops::Bound::Unbounded));
+    fn take_in(&mut self, digester: &mut Digester, list: &List, entries_max: usize) -> bool {
+        let through = self.through.as_ref();
+        let start = through.map_or(Bound::Unbounded, |name| Bound::Excluded(name.key()));
         let mut taken = 0;
         let mut through = None;
-        for (mailbox, stored) in rest.take(entries_max) {
-            if !stored.held {
-                let owner = digester.owner(mailbox);
-                let entry = digester.entry(mailbox, &stored.entry);
+        for listed in list.starting(start).take(entries_max) {
+            if !listed.held {
+                let owner = digester.owner(listed.mailbox);
+                let entry = digester.entry(listed.mailbox, listed.entry);
                 add(&mut self.sums, owner, Sum::of(entry));
             }
             taken += 1;
-            through = Some(mailbox);
+            through = Some(listed.mailbox);
         }
         if let Some(through) = through {
-            self.through = Some(through.clone());
+            self.through = Some(through.to_name());
         }
         taken < entries_max
     }

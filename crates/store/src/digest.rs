@@ -1,6 +1,6 @@
 //! Digests of entries, and the buckets of their owners.
 
-use proto::{Entry, MailboxName};
+use proto::{AclRef, EntryRef, NameRef};
 
 use crate::bytes::{put_long, put_short};
 use crate::{Lineage, Root};
@@ -37,16 +37,21 @@ impl Digester {
 
     /// First 128 bits of BLAKE3, keyed, over kind, name, location and ACL. What made a reservation is
     /// not part of it, since the wire does not tell.
-    pub fn entry(&mut self, mailbox: &MailboxName, entry: &Entry) -> Root {
+    pub fn entry<'a>(
+        &mut self,
+        mailbox: impl Into<NameRef<'a>>,
+        entry: impl Into<EntryRef<'a>>,
+    ) -> Root {
+        let entry = entry.into();
         self.scratch.clear();
         let kind = match entry {
-            Entry::Active { .. } => ACTIVE,
-            Entry::Reserved { .. } => RESERVED,
+            EntryRef::Active { .. } => ACTIVE,
+            EntryRef::Reserved { .. } => RESERVED,
         };
         self.scratch.push(kind);
-        put_short(&mut self.scratch, mailbox.key());
+        put_short(&mut self.scratch, mailbox.into().key());
         put_short(&mut self.scratch, entry.location().as_bytes());
-        let acl = entry.acl().map(proto::Acl::as_bytes).unwrap_or_default();
+        let acl = entry.acl().map(AclRef::as_bytes).unwrap_or_default();
         put_long(&mut self.scratch, acl);
         let hash = blake3::keyed_hash(&self.key, &self.scratch);
         let head = hash.as_bytes().first_chunk().copied();
@@ -54,14 +59,14 @@ impl Digester {
     }
 
     /// The bucket that a mailbox's entry is in, of `buckets`, a power of two.
-    pub fn bucket(&mut self, mailbox: &MailboxName, buckets: u32) -> u32 {
+    pub fn bucket<'a>(&mut self, mailbox: impl Into<NameRef<'a>>, buckets: u32) -> u32 {
         self.owner(mailbox) & buckets.saturating_sub(1)
     }
 
     /// First 32 bits, little-endian, of BLAKE3, keyed, over `owner` and the key of the mailbox's owner
-    /// ([`MailboxName::owner`]). Its lowest bits are the number of the bucket.
-    pub(crate) fn owner(&mut self, mailbox: &MailboxName) -> u32 {
-        let (domain, owner) = mailbox.owner();
+    /// ([`NameRef::owner`]). Its lowest bits are the number of the bucket.
+    pub(crate) fn owner<'a>(&mut self, mailbox: impl Into<NameRef<'a>>) -> u32 {
+        let (domain, owner) = mailbox.into().owner();
         let known = self.owner.split_at_checked(domain.len());
         if known == Some((domain, owner)) && !owner.is_empty() {
             return self.owner_hash;

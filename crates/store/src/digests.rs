@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use ahash::AHashMap;
 use imbl::{OrdMap, OrdSet};
-use proto::{Location, MailboxName};
+use proto::MailboxName;
 
 use crate::buckets::{Buckets, index};
 use crate::digest::Digester;
-use crate::{HostFilter, Stored, Sum};
+use crate::list::Listed;
+use crate::{HostFilter, Sum};
 
 /// Sums of a whole list, of each server and of each bucket. Held entries are in none of them.
 #[derive(Clone)]
@@ -21,7 +22,7 @@ pub(crate) struct Digests {
 /// An entry that counts: its digest, and where it is.
 pub(crate) struct Counted {
     sum: Sum,
-    location: Location,
+    server: Box<[u8]>,
 }
 
 impl Digests {
@@ -52,15 +53,11 @@ impl Digests {
     }
 
     /// What an entry will count for.
-    pub(crate) fn counted(
-        digester: &mut Digester,
-        mailbox: &MailboxName,
-        stored: Option<&Stored>,
-    ) -> Option<Counted> {
-        let stored = stored.filter(|stored| !stored.held)?;
+    pub(crate) fn counted(digester: &mut Digester, listed: Option<Listed<'_>>) -> Option<Counted> {
+        let listed = listed.filter(|listed| !listed.held)?;
         Some(Counted {
-            sum: Sum::of(digester.entry(mailbox, &stored.entry)),
-            location: stored.entry.location().clone(),
+            sum: Sum::of(digester.entry(listed.mailbox, listed.entry)),
+            server: listed.entry.location().server().into(),
         })
     }
 
@@ -79,15 +76,15 @@ impl Digests {
         self.sum += by;
         self.buckets.change(digester.owner(mailbox), mailbox, by);
         match (old, new) {
-            (Some(old), Some(new)) if old.location.server() == new.location.server() => {
-                self.add_to_host(new.location.server(), by);
+            (Some(old), Some(new)) if old.server == new.server => {
+                self.add_to_host(&new.server, by);
             }
             _ => {
                 if let Some(old) = old {
-                    self.add_to_host(old.location.server(), Sum::default() - old.sum);
+                    self.add_to_host(&old.server, Sum::default() - old.sum);
                 }
                 if let Some(new) = new {
-                    self.add_to_host(new.location.server(), new.sum);
+                    self.add_to_host(&new.server, new.sum);
                 }
             }
         }
@@ -127,19 +124,19 @@ pub(crate) struct Part {
 }
 
 impl Part {
-    pub(crate) fn add(&mut self, digester: &mut Digester, mailbox: &MailboxName, stored: &Stored) {
-        self.hold(mailbox, stored);
-        if stored.held {
+    pub(crate) fn add(&mut self, digester: &mut Digester, listed: &Listed<'_>) {
+        self.hold(listed);
+        if listed.held {
             return;
         }
-        let sum = Sum::of(digester.entry(mailbox, &stored.entry));
+        let sum = Sum::of(digester.entry(listed.mailbox, listed.entry));
         self.sum += sum;
-        let server = stored.entry.location().server();
+        let server = listed.entry.location().server();
         match self.hosts.get_mut(server) {
             Some(host) => *host += sum,
             None => _ = self.hosts.insert(server.into(), sum),
         }
-        let owner = digester.owner(mailbox);
+        let owner = digester.owner(listed.mailbox);
         match self.owners.last_mut() {
             Some((last, of_owner)) if *last == owner => *of_owner += sum,
             _ => self.owners.push((owner, sum)),
@@ -147,9 +144,9 @@ impl Part {
     }
 
     /// Notes an entry if it is held, and adds up nothing.
-    pub(crate) fn hold(&mut self, mailbox: &MailboxName, stored: &Stored) {
-        if stored.held {
-            self.held.push(mailbox.clone());
+    pub(crate) fn hold(&mut self, listed: &Listed<'_>) {
+        if listed.held {
+            self.held.push(listed.mailbox.to_name());
         }
     }
 

@@ -2,29 +2,27 @@
 
 use std::sync::Arc;
 
-use proto::{Edit, EditKind, Entry, MailboxName, ReservedBy};
+use proto::{Edit, EditKind, Entry, EntryRef, MailboxName, ReservedBy};
 
 use crate::digest::Digester;
-use crate::history::Note;
-use crate::intern::Interner;
+use crate::history::Noted;
 use crate::log::group::Builder;
 use crate::log::record::Stamp;
 use crate::log::{Change, Operation, What};
 use crate::rules::{Answer, Committed, Decision, Rules};
-use crate::{Following, Reached, Stored, Version};
+use crate::{Following, Listed, Reached, Version};
 
 /// What deciding needs and what outlives a group.
 pub(crate) struct Judge {
     pub(crate) rules: Box<dyn Rules>,
     pub(crate) digester: Digester,
-    pub(crate) interner: Interner,
 }
 
 /// The list as the edits so far leave it, and what is to be written about them.
 pub(crate) struct Draft {
     pub(crate) version: Version,
     pub(crate) builder: Builder,
-    pub(crate) notes: Vec<Note>,
+    pub(crate) notes: Vec<Noted>,
     /// Groups that are complete already.
     sealed: Vec<Vec<u8>>,
 }
@@ -64,7 +62,7 @@ impl Draft {
     }
 
     /// The list, the groups for the log and the notes for feeds.
-    pub(crate) fn finish(mut self, judge: &mut Judge) -> (Version, Vec<Vec<u8>>, Vec<Note>) {
+    pub(crate) fn finish(mut self, judge: &mut Judge) -> (Version, Vec<Vec<u8>>, Vec<Noted>) {
         if !self.builder.is_empty() {
             self.seal();
         }
@@ -74,10 +72,10 @@ impl Draft {
 
     /// Decides an edit and, if it is granted, carries it out.
     pub(crate) fn edit(&mut self, judge: &mut Judge, stamp: &Stamp, edit: Edit) -> Answer {
-        let known = self.version.list.get_key_value(&edit.mailbox);
-        let current = known.map(|(_, stored)| stored);
+        let current = self.version.get(&edit.mailbox);
+        let current = current.as_ref();
         let (entry, conflict) = match judge.rules.decide(current, &edit, &stamp.origin) {
-            Decision::Set { entry, conflict } => (Some(judge.interner.entry(entry)), conflict),
+            Decision::Set { entry, conflict } => (Some(entry), conflict),
             Decision::Remove if current.is_some() => (None, false),
             // Whatever is said of a held entry ends that.
             Decision::Nothing => match current.filter(|stored| stored.held) {
@@ -89,8 +87,7 @@ impl Draft {
         };
         let change = Change {
             operation: (&edit.kind).into(),
-            // The list's own copy of the name, so that history and list share it.
-            mailbox: known.map_or(edit.mailbox, |(name, _)| name.clone()),
+            mailbox: edit.mailbox,
             old_location: current.map(|stored| stored.entry.location().clone()),
             new: entry,
             conflict: conflict && current.is_some(),
@@ -108,7 +105,7 @@ impl Draft {
     /// was anything to do.
     pub(crate) fn follow_listing(&mut self, judge: &mut Judge, stamp: &Stamp, edit: Edit) -> bool {
         self.follow_unless(judge, stamp, edit, |known, new| match known {
-            Some(known) => !known.held && Some(&known.entry) == new,
+            Some(known) => !known.held && Some(known.entry) == new.map(Entry::lend),
             None => new.is_none(),
         })
     }
@@ -118,19 +115,19 @@ impl Draft {
         judge: &mut Judge,
         stamp: &Stamp,
         edit: Edit,
-        is_so: fn(Option<&Stored>, Option<&Entry>) -> bool,
+        is_so: fn(Option<Listed<'_>>, Option<&Entry>) -> bool,
     ) -> bool {
-        let known = self.version.list.get_key_value(&edit.mailbox);
+        let known = self.version.find(&edit.mailbox);
         let operation = Operation::from(&edit.kind);
         let new = entry_of(edit.kind);
-        if is_so(known.map(|(_, stored)| stored), new.as_ref()) {
+        if is_so(known, new.as_ref()) {
             return false;
         }
         let change = Change {
             operation,
-            old_location: known.map(|(_, stored)| stored.entry.location().clone()),
-            mailbox: known.map_or(edit.mailbox, |(name, _)| name.clone()),
-            new: new.map(|entry| judge.interner.entry(entry)),
+            old_location: known.map(|known| known.entry.location().to_location()),
+            mailbox: edit.mailbox,
+            new,
             conflict: false,
         };
         self.change(judge, stamp, change);
@@ -167,7 +164,7 @@ impl Draft {
     /// Makes an entry held. One that is held already, or that is not there, is written down all the
     /// same, as in [`Draft::follow`].
     pub(crate) fn hold(&mut self, judge: &mut Judge, stamp: &Stamp, mailbox: &MailboxName) {
-        let operation = match self.version.get(mailbox) {
+        let operation = match self.version.find(mailbox) {
             Some(_) => Operation::Hold,
             None => Operation::Delete,
         };
@@ -182,13 +179,14 @@ impl Draft {
         mailbox: &MailboxName,
         keep: bool,
     ) {
-        let Some(stored) = self.version.get(mailbox).filter(|stored| stored.held) else {
+        let known = self.version.find(mailbox);
+        let Some(known) = known.filter(|known| known.held) else {
             return;
         };
-        let operation = match &stored.entry {
+        let operation = match known.entry {
             _ if !keep => Operation::Delete,
-            Entry::Active { .. } => Operation::Activate,
-            Entry::Reserved { by, .. } => match by {
+            EntryRef::Active { .. } => Operation::Activate,
+            EntryRef::Reserved { by, .. } => match by {
                 ReservedBy::Reserve => Operation::Reserve,
                 ReservedBy::Deactivate => Operation::Deactivate,
             },
@@ -204,11 +202,11 @@ impl Draft {
         mailbox: &MailboxName,
         operation: Operation,
     ) {
-        let known = self.version.list.get_key_value(mailbox);
-        let entry = known.map(|(_, stored)| stored.entry.clone());
+        let known = self.version.find(mailbox);
+        let entry = known.map(|known| known.entry.to_entry());
         let change = Change {
             operation,
-            mailbox: known.map_or_else(|| mailbox.clone(), |(name, _)| name.clone()),
+            mailbox: mailbox.clone(),
             old_location: entry.as_ref().map(|entry| entry.location().clone()),
             new: entry.filter(|_| operation != Operation::Delete),
             conflict: false,
@@ -244,7 +242,7 @@ impl Draft {
 
     fn change(&mut self, judge: &mut Judge, stamp: &Stamp, change: Change) -> Committed {
         let sequence = self.version.sequence.next();
-        self.notes.push(Note {
+        self.notes.push(Noted {
             sequence,
             mailbox: change.mailbox.clone(),
             old_location: change.old_location.clone(),

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use proto::{Location, MailboxName};
+use proto::{Location, LocationRef, MailboxName, NameRef};
 use thiserror::Error;
 use tokio::sync::watch;
 
@@ -23,8 +23,8 @@ impl HostFilter {
     }
 
     /// Whether the location is on one of the servers.
-    pub fn matches(&self, location: &Location) -> bool {
-        self.0.contains(location.server())
+    pub fn matches<'a>(&self, location: impl Into<LocationRef<'a>>) -> bool {
+        self.0.contains(location.into().server())
     }
 
     /// The servers, each once.
@@ -32,12 +32,11 @@ impl HostFilter {
         self.0.iter().map(Vec::as_slice)
     }
 
-    fn matches_change(&self, note: &Note) -> bool {
-        let matches =
-            |location: &Option<Location>| location.as_ref().is_some_and(|l| self.matches(l));
+    fn matches_change(&self, note: &Note<'_>) -> bool {
+        let matches = |location: Option<&Location>| location.is_some_and(|l| self.matches(l));
         let nowhere = note.old_location.is_none() && note.new_location.is_none();
         // What was gone already may have been anywhere.
-        nowhere || matches(&note.old_location) || matches(&note.new_location)
+        nowhere || matches(note.old_location) || matches(note.new_location)
     }
 }
 
@@ -159,8 +158,8 @@ impl Feed {
             })?;
             for note in notes.take(changes_max) {
                 through = note.sequence;
-                if self.wants(filter, note, &version) {
-                    names.push(&note.mailbox);
+                if self.wants(filter, &note, &version) {
+                    names.push(note.mailbox);
                 }
             }
         }
@@ -184,16 +183,17 @@ impl Feed {
         })
     }
 
-    fn wants(&mut self, filter: Option<&HostFilter>, note: &Note, version: &Version) -> bool {
+    fn wants(&mut self, filter: Option<&HostFilter>, note: &Note<'_>, version: &Version) -> bool {
         let changed_later = version
-            .get(&note.mailbox)
-            .is_some_and(|stored| stored.changed > note.sequence);
+            .find(note.mailbox)
+            .is_some_and(|listed| listed.changed > note.sequence);
         let matches = filter.is_none_or(|filter| filter.matches_change(note));
         if !changed_later {
-            return self.owed.remove(&note.mailbox) || matches;
+            let owed = !self.owed.is_empty() && self.owed.remove(&note.mailbox.to_name());
+            return owed || matches;
         }
         if matches && filter.is_some() {
-            self.owed.insert(note.mailbox.clone());
+            self.owed.insert(note.mailbox.to_name());
         }
         false
     }
@@ -208,13 +208,13 @@ impl std::fmt::Debug for Feed {
 }
 
 /// Each name once, where it stands last.
-fn last_occurrences(names: Vec<&MailboxName>) -> Vec<MailboxName> {
+fn last_occurrences(names: Vec<NameRef<'_>>) -> Vec<MailboxName> {
     let mut seen = HashSet::with_capacity(names.len());
     let mut lines: Vec<MailboxName> = names
         .into_iter()
         .rev()
         .filter(|name| seen.insert(*name))
-        .cloned()
+        .map(NameRef::to_name)
         .collect();
     lines.reverse();
     lines

@@ -2,10 +2,9 @@
 
 use std::borrow::Borrow;
 use std::hash::{Hash, Hasher};
-use std::sync::{Mutex, PoisonError};
 
 use ahash::AHashSet;
-use proto::{Acl, Entry, Location};
+use proto::{Acl, Location};
 
 /// A table is looked through for unused values when it has doubled, and not below this size.
 const SWEEP_MIN: usize = 1024;
@@ -15,22 +14,6 @@ const SWEEP_MIN: usize = 1024;
 pub(crate) struct Interner {
     locations: Table<Location>,
     acls: Table<Acl>,
-}
-
-impl Interner {
-    /// The same entry, sharing its parts with entries seen before.
-    pub(crate) fn entry(&mut self, entry: Entry) -> Entry {
-        match entry {
-            Entry::Active { location, acl } => Entry::Active {
-                location: self.locations.share(location),
-                acl: self.acls.share(acl),
-            },
-            Entry::Reserved { location, by } => Entry::Reserved {
-                location: self.locations.share(location),
-                by,
-            },
-        }
-    }
 }
 
 /// Where decoders get locations and ACLs from.
@@ -49,36 +32,6 @@ impl Intern for Interner {
 
     fn acl(&mut self, text: &[u8]) -> Option<Acl> {
         self.acls.of_text(text, |text| Acl::try_from(text).ok())
-    }
-}
-
-/// One thread's view of an interner that several threads fill. Locations that it has seen itself it
-/// finds without the lock; ACLs are too many to be found twice.
-pub(crate) struct Near<'a, 'b> {
-    seen: Table<Location>,
-    all: &'a Mutex<&'b mut Interner>,
-}
-
-impl<'a, 'b> Near<'a, 'b> {
-    pub(crate) fn new(all: &'a Mutex<&'b mut Interner>) -> Self {
-        let seen = Table::default();
-        Self { seen, all }
-    }
-}
-
-impl Intern for Near<'_, '_> {
-    fn location(&mut self, text: &[u8]) -> Option<Location> {
-        let all = self.all;
-        let find = |text: &[u8]| {
-            let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
-            all.location(text)
-        };
-        self.seen.of_text(text, find)
-    }
-
-    fn acl(&mut self, text: &[u8]) -> Option<Acl> {
-        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-        all.acl(text)
     }
 }
 
@@ -147,13 +100,6 @@ impl<T: Shared> Default for Table<T> {
 }
 
 impl<T: Shared> Table<T> {
-    fn share(&mut self, value: T) -> T {
-        if let Some(known) = self.values.get(value.text()) {
-            return known.0.clone();
-        }
-        self.keep(value)
-    }
-
     fn of_text(&mut self, text: &[u8], parse: impl FnOnce(&[u8]) -> Option<T>) -> Option<T> {
         if let Some(known) = self.values.get(text) {
             return Some(known.0.clone());

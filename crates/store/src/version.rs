@@ -5,12 +5,13 @@ use std::ops::{Bound, Range};
 use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
-use proto::{Entry, MailboxName};
+use proto::{Entry, MailboxName, NameRef};
 
 use crate::buckets::Buckets;
 use crate::digest::Digester;
 use crate::digests::{Digests, Part, Tally};
 use crate::history::History;
+use crate::list::{List, Listed};
 use crate::log::{Change, LogPosition, Operation};
 use crate::place::{Follows, OwnerHistory, Place, Reached, Standing};
 use crate::{Epoch, HostFilter, Lineage, Root, Sequence, Sum};
@@ -42,7 +43,7 @@ pub struct Version {
     pub(crate) lineage: Arc<Lineage>,
     pub(crate) sequence: Sequence,
     pub(crate) digests: Digests,
-    pub(crate) list: OrdMap<MailboxName, Stored>,
+    pub(crate) list: List,
     pub(crate) held: OrdSet<MailboxName>,
     pub(crate) conflicts: OrdMap<MailboxName, Arc<[Stored]>>,
     pub(crate) follows: Option<Follows>,
@@ -57,7 +58,7 @@ impl Version {
             lineage,
             sequence: Sequence::default(),
             digests: Digests::empty(),
-            list: OrdMap::new(),
+            list: List::new(),
             held: OrdSet::new(),
             follows: None,
             conflicts: OrdMap::new(),
@@ -102,36 +103,40 @@ impl Version {
     }
 
     /// The entry of a mailbox.
-    pub fn get(&self, mailbox: &MailboxName) -> Option<&Stored> {
-        self.list.get(mailbox)
+    pub fn get(&self, mailbox: &MailboxName) -> Option<Stored> {
+        self.find(mailbox).map(Listed::to_stored)
+    }
+
+    /// The entry of a mailbox, lent.
+    pub fn find<'a>(&self, mailbox: impl Into<NameRef<'a>>) -> Option<Listed<'_>> {
+        self.list.get(mailbox.into().key())
+    }
+
+    /// All entries in key order, as values of their own; who looks at many borrows them
+    /// ([`Version::walk`]).
+    pub fn iter(&self) -> impl Iterator<Item = (MailboxName, Stored)> {
+        self.walk().map(Listed::to_owned)
     }
 
     /// All entries in key order.
-    pub fn iter(&self) -> impl Iterator<Item = (&MailboxName, &Stored)> {
+    pub fn walk(&self) -> impl Iterator<Item = Listed<'_>> {
         self.list.iter()
     }
 
     /// The entries behind a name (which need not have one) in key order: the next page of a dump.
-    pub fn after(
-        &self,
-        mailbox: Option<&MailboxName>,
-    ) -> impl Iterator<Item = (&MailboxName, &Stored)> {
-        let start = mailbox.map_or(Bound::Unbounded, Bound::Excluded);
-        self.list.range::<_, MailboxName>((start, Bound::Unbounded))
+    pub fn after(&self, mailbox: Option<&MailboxName>) -> impl Iterator<Item = Listed<'_>> {
+        let start = mailbox.map_or(Bound::Unbounded, |name| Bound::Excluded(name.key()));
+        self.list.starting(start)
     }
 
     /// The entries whose key ([`MailboxName::key`]) is this one or behind it, in key order.
-    pub fn starting_at(&self, key: &[u8]) -> impl Iterator<Item = (&MailboxName, &Stored)> {
-        let start: Arc<[u8]> = key.into();
-        let bounds = (Bound::Included(&start), Bound::Unbounded);
-        self.list.range::<_, Arc<[u8]>>(bounds)
+    pub fn starting_at(&self, key: &[u8]) -> impl Iterator<Item = Listed<'_>> {
+        self.list.starting(Bound::Included(key))
     }
 
     /// The entries whose key ([`MailboxName::key`]) is in a half-open range, in key order.
-    pub fn between(&self, keys: Range<&[u8]>) -> impl Iterator<Item = (&MailboxName, &Stored)> {
-        let (start, end): (Arc<[u8]>, Arc<[u8]>) = (keys.start.into(), keys.end.into());
-        let bounds = (Bound::Included(&start), Bound::Excluded(&end));
-        self.list.range::<_, Arc<[u8]>>(bounds)
+    pub fn between(&self, keys: Range<&[u8]>) -> impl Iterator<Item = Listed<'_>> {
+        self.list.between(keys)
     }
 
     /// Entries that an ACTIVATE in recovery has contradicted, each with its mailbox, in key order.
@@ -182,38 +187,42 @@ impl Version {
             changed: sequence,
             held,
         });
-        let old = self.apply(digester, &change.mailbox, stored);
-        if let Some(old) = old.filter(|_| change.conflict) {
+        if change.conflict
+            && let Some(old) = self.get(&change.mailbox)
+        {
             self.keep_conflict(&change.mailbox, &old);
         }
+        self.apply(digester, &change.mailbox, stored.as_ref());
         self.sequence = sequence;
         if let Some(follows) = &mut self.follows {
             follows.exact = false;
         }
     }
 
-    /// Makes `new` the entry of `mailbox` and returns the one before.
+    /// Makes `new` the entry of `mailbox`.
     pub(crate) fn apply(
         &mut self,
         digester: &mut Digester,
         mailbox: &MailboxName,
-        new: Option<Stored>,
-    ) -> Option<Stored> {
-        let counted = Digests::counted(digester, mailbox, new.as_ref());
-        let held = new.as_ref().is_some_and(|new| new.held);
-        let old = match new {
-            Some(new) => self.list.insert(mailbox.clone(), new),
-            None => self.list.remove(mailbox),
+        new: Option<&Stored>,
+    ) {
+        let new = new.map(|new| Listed::new(mailbox, new));
+        let counted = Digests::counted(digester, new);
+        let look = |old: Option<Listed<'_>>| {
+            let was_held = old.is_some_and(|old| old.held);
+            (was_held, Digests::counted(digester, old))
         };
-        let before = Digests::counted(digester, mailbox, old.as_ref());
+        let (was_held, before) = match &new {
+            Some(new) => self.list.set(new, look),
+            None => self.list.remove(mailbox.key(), look),
+        };
         self.digests
             .change(digester, mailbox, before.as_ref(), counted.as_ref());
-        if held {
+        if new.is_some_and(|new| new.held) {
             self.held.insert(mailbox.clone());
-        } else if old.as_ref().is_some_and(|old| old.held) {
+        } else if was_held {
             self.held.remove(mailbox);
         }
-        old
     }
 
     /// The same list as the next segment has it, under another lineage: with another key it has other
@@ -271,11 +280,12 @@ impl Version {
         let mut digester = Digester::new(&self.lineage);
         let mut found: HashMap<u32, Vec<_>> = HashMap::new();
         let mask = buckets.next_power_of_two() - 1;
-        for (name, stored) in self.list.iter().filter(|(_, stored)| !stored.held) {
-            let bucket = digester.owner(name) & mask;
+        for listed in self.walk().filter(|listed| !listed.held) {
+            let bucket = digester.owner(listed.mailbox) & mask;
             if wanted.contains(&bucket) {
-                let hash = digester.entry(name, &stored.entry);
-                found.entry(bucket).or_default().push((hash, name.clone()));
+                let hash = digester.entry(listed.mailbox, listed.entry);
+                let same = found.entry(bucket).or_default();
+                same.push((hash, listed.mailbox.to_name()));
             }
         }
         found
@@ -291,8 +301,8 @@ impl Version {
         let mut digester = Digester::new(&self.lineage);
         let mut tally = Tally::new(u64::try_from(self.len()).unwrap_or(u64::MAX));
         let mut part = Part::default();
-        for (name, stored) in &self.list {
-            part.add(&mut digester, name, stored);
+        for listed in self.walk() {
+            part.add(&mut digester, &listed);
             if part.owners() >= OWNERS_AT_ONCE {
                 tally.take(std::mem::take(&mut part));
             }

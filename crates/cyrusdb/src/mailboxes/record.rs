@@ -1,6 +1,6 @@
 //! Values of mailboxes.
 
-use proto::{Acl, Entry, InvalidAcl, InvalidLocation, Location, ReservedBy};
+use proto::{Acl, AclRef, Entry, EntryRef, InvalidAcl, InvalidLocation, Location, ReservedBy};
 use thiserror::Error;
 
 use super::naming::KeyStyle;
@@ -182,17 +182,21 @@ impl Record {
 
     /// Whether the record says what `entry` does, leaving aside the time and how a reservation came
     /// about.
-    pub fn says(&self, entry: &Entry) -> bool {
-        self.entry()
-            .is_ok_and(|own| own.location() == entry.location() && own.acl() == entry.acl())
+    pub fn says<'a>(&self, entry: impl Into<EntryRef<'a>>) -> bool {
+        let entry = entry.into();
+        self.entry().is_ok_and(|own| {
+            let own = own.lend();
+            own.location() == entry.location() && own.acl() == entry.acl()
+        })
     }
 
     /// The value for an entry, written now (`modified`, Unix seconds).
-    pub fn encode(style: KeyStyle, entry: &Entry, modified: u64) -> Vec<u8> {
+    pub fn encode<'a>(style: KeyStyle, entry: impl Into<EntryRef<'a>>, modified: u64) -> Vec<u8> {
+        let entry = entry.into();
         let acl_len = entry.acl().map_or(0, |acl| acl.as_bytes().len());
         let mut value = Vec::with_capacity(VALUE_BYTES + 2 * acl_len);
         value.extend_from_slice(b"%(");
-        let reserved = matches!(entry, Entry::Reserved { .. });
+        let reserved = matches!(entry, EntryRef::Reserved { .. });
         match style {
             KeyStyle::ByName => {
                 value.extend_from_slice(if reserved { b"T erz " } else { b"T er " });
@@ -217,9 +221,9 @@ impl Record {
 /// Octets of a value without its ACL, mostly.
 const VALUE_BYTES: usize = 64;
 
-fn write_acl(entry: &Entry, value: &mut Vec<u8>) {
+fn write_acl(entry: EntryRef<'_>, value: &mut Vec<u8>) {
     value.extend_from_slice(b"A %(");
-    for (number, (id, rights)) in (0..).zip(entry.acl().into_iter().flat_map(Acl::entries)) {
+    for (number, (id, rights)) in (0..).zip(entry.acl().into_iter().flat_map(AclRef::entries)) {
         if number > 0 {
             value.push(b' ');
         }
@@ -231,7 +235,7 @@ fn write_acl(entry: &Entry, value: &mut Vec<u8>) {
 }
 
 /// Partition and server, and a space behind each.
-fn write_place(entry: &Entry, value: &mut Vec<u8>) {
+fn write_place(entry: EntryRef<'_>, value: &mut Vec<u8>) {
     if let Some(partition) = entry.location().partition() {
         value.extend_from_slice(b"P ");
         write_text(partition, value);

@@ -5,7 +5,7 @@ use std::thread;
 
 use cyrusdb::mailboxes::Record;
 use cyrusdb::twoskip::Order;
-use store::{Stored, Version};
+use store::{Listed, Version};
 
 use crate::holders::Holders;
 use crate::{ExportError, ExporterConfig};
@@ -51,7 +51,7 @@ fn make(
     let in_order = holders.are_names() && config.order == Order::Bytes;
     let mut entries = wanted(config, holders, version);
     let mut sorted;
-    let entries: &mut dyn Iterator<Item = (Vec<u8>, &Stored)> = if in_order {
+    let entries: &mut dyn Iterator<Item = (Vec<u8>, Listed<'_>)> = if in_order {
         &mut entries
     } else {
         let mut all: Vec<_> = entries.collect();
@@ -60,7 +60,7 @@ fn make(
         &mut sorted
     };
     let mut records =
-        entries.map(|(key, stored)| (key, Record::encode(style, &stored.entry, modified)));
+        entries.map(|(key, listed)| (key, Record::encode(style, listed.entry, modified)));
     loop {
         let batch: Vec<Pair> = records.by_ref().take(BATCH).collect();
         // Whoever takes them has failed if they are taken no longer.
@@ -75,13 +75,14 @@ fn wanted<'a>(
     config: &'a ExporterConfig,
     holders: &'a mut Holders,
     version: &'a Version,
-) -> impl Iterator<Item = (Vec<u8>, &'a Stored)> {
+) -> impl Iterator<Item = (Vec<u8>, Listed<'a>)> {
     let own = config.own_server.as_deref();
-    let elsewhere = move |stored: &Stored| own != Some(stored.entry.location().server());
-    let entries = version.iter().filter(move |(_, stored)| elsewhere(stored));
-    entries.filter_map(|(name, stored)| {
-        let (key, holder) = holders.holder(name, version);
-        (holder == *name).then_some((key, stored))
+    let elsewhere = move |listed: &Listed<'_>| own != Some(listed.entry.location().server());
+    let entries = version.walk().filter(elsewhere);
+    entries.filter_map(|listed| {
+        let name = listed.mailbox.to_name();
+        let (key, holder) = holders.holder(&name, version);
+        (holder == name).then_some((key, listed))
     })
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use proto::{Edit, EditKind, Entry, MailboxName};
+use proto::{Edit, EditKind, EntryRef, MailboxName};
 use store::{Batch, EditError, Origin, Store, looks_like_loss};
 use tracing::info;
 
@@ -68,11 +68,10 @@ pub async fn gone(
 fn missing(store: &Store, list: &FileList, times: &ChangeTimes) -> Vec<MailboxName> {
     let in_file: HashSet<&MailboxName> = list.entries.iter().map(|found| &found.name).collect();
     let version = store.current();
-    let entries = version.iter();
-    entries
-        .filter(|(_, stored)| matches!(stored.entry, Entry::Active { .. }))
-        .map(|(name, _)| name)
+    version
+        .walk()
+        .filter(|listed| matches!(listed.entry, EntryRef::Active { .. }))
+        .map(|listed| listed.mailbox.to_name())
         .filter(|name| !in_file.contains(name) && times.of(name).is_none())
-        .cloned()
         .collect()
 }

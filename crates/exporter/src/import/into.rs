@@ -72,9 +72,9 @@ pub async fn later(
         modified > exported && modified > changed
     };
     let differs = |found: &&FileEntry| {
-        let stored = version.get(&found.name).map(|stored| &stored.entry);
-        stored.is_none_or(|own| {
-            (own.location(), own.acl()) != (found.entry.location(), found.entry.acl())
+        let (own, theirs) = (version.find(&found.name), found.entry.lend());
+        own.is_none_or(|own| {
+            (own.entry.location(), own.entry.acl()) != (theirs.location(), theirs.acl())
         })
     };
     let (taken, older): (Vec<&FileEntry>, Vec<&FileEntry>) =

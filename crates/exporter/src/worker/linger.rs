@@ -8,7 +8,7 @@
 
 use std::time::{Duration, Instant};
 
-use proto::{Entry, MailboxName};
+use proto::{EntryRef, MailboxName};
 
 use super::Worker;
 
@@ -24,8 +24,8 @@ impl Worker {
             return false;
         }
         let version = self.store.current();
-        let mut entries = names.into_iter().filter_map(|name| version.get(name));
-        entries.any(|stored| matches!(stored.entry, Entry::Reserved { .. }))
+        let mut listed = names.into_iter().filter_map(|name| version.find(name));
+        listed.any(|listed| matches!(listed.entry, EntryRef::Reserved { .. }))
             && self.lingering.get_or_insert_with(Instant::now).elapsed() < LINGER
     }
 }

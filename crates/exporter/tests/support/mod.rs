@@ -223,7 +223,7 @@ fn differences(
     mut found: BTreeMap<Vec<u8>, Vec<u8>>,
 ) -> Option<String> {
     for (name, stored) in version.iter() {
-        let Some(value) = found.remove(&naming.key(name)) else {
+        let Some(value) = found.remove(&naming.key(&name)) else {
             return Some(format!("{name} is missing"));
         };
         let record = cyrusdb::mailboxes::Record::parse(&value).unwrap();

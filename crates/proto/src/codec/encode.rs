@@ -6,7 +6,7 @@
 pub mod resync;
 
 use super::command::Command;
-use crate::{Acl, Entry, Location, MailboxName};
+use crate::{AclRef, EntryRef, LocationRef, NameRef};
 
 /// `tag OK "text"`
 pub fn ok(out: &mut Vec<u8>, tag: impl AsRef<[u8]>, text: &str) {
@@ -45,51 +45,56 @@ pub fn bad_bare(out: &mut Vec<u8>, tag: impl AsRef<[u8]>, text: impl AsRef<[u8]>
 }
 
 /// `tag MAILBOX {n+} name {n+} location {n+} acl`
-pub fn mailbox_line(
+pub fn mailbox_line<'a>(
     out: &mut Vec<u8>,
     tag: impl AsRef<[u8]>,
-    name: &MailboxName,
-    location: &Location,
-    acl: &Acl,
+    name: impl Into<NameRef<'a>>,
+    location: impl Into<LocationRef<'a>>,
+    acl: impl Into<AclRef<'a>>,
 ) {
     out.extend_from_slice(tag.as_ref());
     out.extend_from_slice(b" MAILBOX ");
-    mailbox_name(out, name);
+    mailbox_name(out, name.into());
     out.push(b' ');
-    literal(out, location.as_bytes());
+    literal(out, location.into().as_bytes());
     out.push(b' ');
-    literal(out, acl.as_bytes());
+    literal(out, acl.into().as_bytes());
     out.extend_from_slice(LINE_END);
 }
 
 /// `tag RESERVE {n+} name {n+} location`
-pub fn reserve_line(
+pub fn reserve_line<'a>(
     out: &mut Vec<u8>,
     tag: impl AsRef<[u8]>,
-    name: &MailboxName,
-    location: &Location,
+    name: impl Into<NameRef<'a>>,
+    location: impl Into<LocationRef<'a>>,
 ) {
     out.extend_from_slice(tag.as_ref());
     out.extend_from_slice(b" RESERVE ");
-    mailbox_name(out, name);
+    mailbox_name(out, name.into());
     out.push(b' ');
-    literal(out, location.as_bytes());
+    literal(out, location.into().as_bytes());
     out.extend_from_slice(LINE_END);
 }
 
 /// `tag DELETE {n+} name`; only in a stream, never in a dump.
-pub fn delete_line(out: &mut Vec<u8>, tag: impl AsRef<[u8]>, name: &MailboxName) {
+pub fn delete_line<'a>(out: &mut Vec<u8>, tag: impl AsRef<[u8]>, name: impl Into<NameRef<'a>>) {
     out.extend_from_slice(tag.as_ref());
     out.extend_from_slice(b" DELETE ");
-    mailbox_name(out, name);
+    mailbox_name(out, name.into());
     out.extend_from_slice(LINE_END);
 }
 
 /// [`mailbox_line`] or [`reserve_line`], whichever the entry is.
-pub fn entry_line(out: &mut Vec<u8>, tag: impl AsRef<[u8]>, name: &MailboxName, entry: &Entry) {
-    match entry {
-        Entry::Active { location, acl } => mailbox_line(out, tag, name, location, acl),
-        Entry::Reserved { location, .. } => reserve_line(out, tag, name, location),
+pub fn entry_line<'a>(
+    out: &mut Vec<u8>,
+    tag: impl AsRef<[u8]>,
+    name: impl Into<NameRef<'a>>,
+    entry: impl Into<EntryRef<'a>>,
+) {
+    match entry.into() {
+        EntryRef::Active { location, acl } => mailbox_line(out, tag, name, location, acl),
+        EntryRef::Reserved { location, .. } => reserve_line(out, tag, name, location),
     }
 }
 
@@ -270,7 +275,7 @@ fn printable(octet: u8) -> u8 {
     }
 }
 
-fn mailbox_name(out: &mut Vec<u8>, name: &MailboxName) {
+fn mailbox_name(out: &mut Vec<u8>, name: NameRef<'_>) {
     literal_header(out, name.len());
     name.write_to(out);
 }

@@ -69,7 +69,8 @@ impl Session {
         let mut admitted = Vec::with_capacity(wishes.len());
         for (tag, wish) in wishes {
             let admission = wish.and_then(|edit| {
-                role.admit(asker, &edit, version.get(&edit.mailbox))?;
+                let current = version.find(&edit.mailbox);
+                role.admit(asker, &edit, current.map(|found| found.entry.location()))?;
                 Ok(edit)
             });
             let refused = admission.map(|edit| admitted.push(edit)).err();

@@ -17,10 +17,9 @@ impl Session {
         let version = self.shared.store.current();
         let role = Arc::clone(&self.shared.role);
         let asker = self.asker()?;
-        let found = mailbox.and_then(|name| Some((name, version.get(name)?)));
-        if let Some((name, stored)) = found.filter(|(name, stored)| role.shows(asker, name, stored))
-        {
-            encode::entry_line(self.wire.tail(), tag, name, &stored.entry);
+        let found = mailbox.and_then(|name| version.find(name));
+        if let Some(found) = found.filter(|found| role.shows(asker, found.entry.location())) {
+            encode::entry_line(self.wire.tail(), tag, found.mailbox, found.entry);
         }
         encode::ok(self.wire.tail(), tag, "Search completed");
         Ok(())

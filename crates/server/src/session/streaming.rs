@@ -259,11 +259,11 @@ impl Streaming {
                 self.chunk = Some((chunk, at));
                 return Ok(true);
             }
-            let found = chunk.version.get(mailbox);
+            let found = chunk.version.find(mailbox);
             // A list that is verified ends where the wanted hosts end, and has no held entries.
-            match found.filter(|stored| self.teller.is_none() || self.wanted.includes(stored)) {
-                Some(stored) => {
-                    encode::entry_line(session.wire.tail(), &self.tag, mailbox, &stored.entry);
+            match found.filter(|found| self.teller.is_none() || self.wanted.includes(found)) {
+                Some(found) => {
+                    encode::entry_line(session.wire.tail(), &self.tag, mailbox, found.entry);
                 }
                 None => encode::delete_line(session.wire.tail(), &self.tag, mailbox),
             }
@@ -324,10 +324,11 @@ impl Streaming {
         let Some(mailbox) = repair.next() else {
             return false;
         };
-        if let Some(stored) = session.shared.store.current().get(&mailbox)
-            && self.wanted.includes(stored)
+        let version = session.shared.store.current();
+        if let Some(found) = version.find(&mailbox)
+            && self.wanted.includes(&found)
         {
-            encode::entry_line(session.wire.tail(), &self.tag, &mailbox, &stored.entry);
+            encode::entry_line(session.wire.tail(), &self.tag, found.mailbox, found.entry);
         }
         true
     }
@@ -424,13 +425,10 @@ impl Streaming {
             Phase::Dump(dump) => dump.version(),
             Phase::Live(_) => &current,
         };
-        let last = self
-            .last_line
-            .as_ref()
-            .and_then(|name| Some((name, version.get(name)?)));
-        let any = last.or_else(|| version.after(None).next());
-        if let Some((mailbox, stored)) = any.filter(|(_, stored)| self.wanted.includes(stored)) {
-            encode::entry_line(session.wire.tail(), &self.tag, mailbox, &stored.entry);
+        let last = self.last_line.as_ref().and_then(|name| version.find(name));
+        let any = last.or_else(|| version.walk().next());
+        if let Some(found) = any.filter(|found| self.wanted.includes(found)) {
+            encode::entry_line(session.wire.tail(), &self.tag, found.mailbox, found.entry);
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use client::{Client, Login, Options, Timeouts};
-use proto::{Acl, Edit, EditKind, Entry, Location, MailboxName, Refusal, ReservedBy};
+use proto::{Acl, Edit, EditKind, Entry, Location, LocationRef, MailboxName, Refusal, ReservedBy};
 use server::{Asker, DumpPool, KnownSlaves, Listener, Role, Server, ServerConfig, Sessions};
 use store::{Batch, Decision, Origin, OsFileSystem, Rules, Store, StoreConfig, Stored, Version};
 use tempfile::TempDir;
@@ -45,11 +45,11 @@ impl Role for Open {
         true
     }
 
-    fn admit(&self, _: &Asker, _: &Edit, _: Option<&Stored>) -> Result<(), Refusal> {
+    fn admit(&self, _: &Asker, _: &Edit, _: Option<LocationRef<'_>>) -> Result<(), Refusal> {
         Ok(())
     }
 
-    fn shows(&self, _: &Asker, _: &MailboxName, _: &Stored) -> bool {
+    fn shows(&self, _: &Asker, _: LocationRef<'_>) -> bool {
         true
     }
 }

@@ -196,7 +196,7 @@ impl Course {
 
     fn is_listed(&self, version: &Version, name: &MailboxName) -> bool {
         let sealed = self.sealed.as_ref();
-        version.get(name).is_some()
+        version.find(name).is_some()
             || self.open.is_set(name)
             || sealed.is_some_and(|sealed| sealed.wishes.is_set(name))
     }

@@ -166,10 +166,7 @@ impl Play {
         let pinned = self.master.current();
         let slave = self.slave.current();
         let in_both = pinned.iter().map(|(name, _)| name);
-        self.kept = in_both
-            .filter(|name| slave.get(name).is_some())
-            .cloned()
-            .collect();
+        self.kept = in_both.filter(|name| slave.get(name).is_some()).collect();
         let feed = self.master.feed(pinned.sequence());
         Session { pinned, feed }
     }

@@ -8,12 +8,12 @@ use std::time::Duration;
 use client::{Client, Login, Options, Timeouts};
 use master::{MasterRules, Policy, Recovery};
 use mupdate_tests::certificates::Certificates;
-use proto::{Edit, EditKind, Entry, Location, MailboxName, Refusal};
+use proto::{Edit, EditKind, Entry, Location, LocationRef, MailboxName, Refusal};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use server::{Asker, DumpPool, KnownSlaves, Listener, Role, Server, ServerConfig, Sessions};
-use store::{Batch, Origin, OsFileSystem, Rules, Store, StoreConfig, Stored};
+use store::{Batch, Origin, OsFileSystem, Rules, Store, StoreConfig};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -43,11 +43,11 @@ impl Role for Top {
         true
     }
 
-    fn admit(&self, _: &Asker, _: &Edit, _: Option<&Stored>) -> Result<(), Refusal> {
+    fn admit(&self, _: &Asker, _: &Edit, _: Option<LocationRef<'_>>) -> Result<(), Refusal> {
         Ok(())
     }
 
-    fn shows(&self, _: &Asker, _: &MailboxName, _: &Stored) -> bool {
+    fn shows(&self, _: &Asker, _: LocationRef<'_>) -> bool {
         true
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use proto::{Acl, EditKind, Entry, Location, MailboxName, ReservedBy};
+use proto::{EditKind, Entry, EntryRef, Location, MailboxName, ReservedBy};
 
 use crate::bytes::{Reader, put_long, put_short};
 use crate::ids::{put_forks, take_forks};
@@ -201,44 +201,44 @@ fn encode_change(out: &mut Vec<u8>, change: &Change) {
         out.push(ENTRY_NONE);
         return;
     };
-    out.push(entry_kind(new));
+    out.push(EntryKind::of(new.lend()).octet());
     put_short(out, new.location().as_bytes());
     if let Some(acl) = new.acl() {
         put_long(out, acl.as_bytes());
     }
 }
 
-/// The octet that stands for an entry's kind, in snapshots too.
-pub(crate) fn entry_kind(entry: &Entry) -> u8 {
-    match entry {
-        Entry::Active { .. } => ENTRY_ACTIVE,
-        Entry::Reserved {
-            by: ReservedBy::Reserve,
-            ..
-        } => ENTRY_RESERVED,
-        Entry::Reserved {
-            by: ReservedBy::Deactivate,
-            ..
-        } => ENTRY_DEACTIVATED,
-    }
+/// What an entry is beside its texts; an octet in records, and in snapshots too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EntryKind {
+    Active,
+    Reserved(ReservedBy),
 }
 
-/// Builds an entry from its kind; `acl` is only called for an active one.
-pub(crate) fn entry_from(
-    kind: u8,
-    location: Location,
-    acl: impl FnOnce() -> Option<Acl>,
-) -> Option<Entry> {
-    let by = match kind {
-        ENTRY_ACTIVE => {
-            let acl = acl()?;
-            return Some(Entry::Active { location, acl });
+impl EntryKind {
+    pub(crate) fn of(entry: EntryRef<'_>) -> Self {
+        match entry {
+            EntryRef::Active { .. } => Self::Active,
+            EntryRef::Reserved { by, .. } => Self::Reserved(by),
         }
-        ENTRY_RESERVED => ReservedBy::Reserve,
-        ENTRY_DEACTIVATED => ReservedBy::Deactivate,
-        _ => return None,
-    };
-    Some(Entry::Reserved { location, by })
+    }
+
+    pub(crate) fn octet(self) -> u8 {
+        match self {
+            Self::Active => ENTRY_ACTIVE,
+            Self::Reserved(ReservedBy::Reserve) => ENTRY_RESERVED,
+            Self::Reserved(ReservedBy::Deactivate) => ENTRY_DEACTIVATED,
+        }
+    }
+
+    pub(crate) fn from_octet(octet: u8) -> Option<Self> {
+        match octet {
+            ENTRY_ACTIVE => Some(Self::Active),
+            ENTRY_RESERVED => Some(Self::Reserved(ReservedBy::Reserve)),
+            ENTRY_DEACTIVATED => Some(Self::Reserved(ReservedBy::Deactivate)),
+            _ => None,
+        }
+    }
 }
 
 /// Takes a record off the front. `stamp` is that of the record before, and is replaced by its own.
@@ -300,8 +300,13 @@ fn decode_change(input: &mut Reader<'_>, flags: u8, interner: &mut impl Intern) 
         ENTRY_NONE => None,
         kind => {
             let location = interner.location(input.short()?)?;
-            let acl = || interner.acl(input.long()?);
-            Some(entry_from(kind, location, acl)?)
+            Some(match EntryKind::from_octet(kind)? {
+                EntryKind::Active => Entry::Active {
+                    location,
+                    acl: interner.acl(input.long()?)?,
+                },
+                EntryKind::Reserved(by) => Entry::Reserved { location, by },
+            })
         }
     };
     Some(Change {

@@ -47,7 +47,7 @@ impl Recovery<'_> {
             .fs
             .open(path, Open::Read)
             .map_err(io_error("can't open", path))?;
-        let version = match read::read(&*file, &mut self.interner) {
+        let version = match read::read(&*file) {
             Ok(version) => version,
             Err(bad) => return self.unusable(path, bad).map(|()| None),
         };

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use proto::{Acl, Location};
 
 use crate::file::{File, FileSystem, Open};
-use crate::history::{Bounds, History, Note};
+use crate::history::{Bounds, History, Noted};
 use crate::intern::{Intern, Interner};
 use crate::log::group_reader::{GroupReader, Read};
 use crate::log::segment::{self, BadHeader, Header};
@@ -174,7 +174,7 @@ impl Reading<'_> {
             match read {
                 Read::Group(group) => {
                     add_places(&mut history, &mut follows, &group);
-                    history.push(notes(&group));
+                    history.push(&notes(&group));
                     history.cut(&self.backlog.bounds, || None);
                 }
                 Read::Bad { offset } => return Err(Bad::Damaged { offset }),
@@ -241,11 +241,10 @@ fn add_places(history: &mut History, follows: &mut Option<Follows>, group: &Grou
     }
 }
 
-/// The changes of a group. Their names are not looked for in the list to share them: a million random
-/// look-ups take longer than all the rest of a start.
-pub(super) fn notes(group: &Group) -> Vec<Note> {
+/// The changes of a group.
+pub(super) fn notes(group: &Group) -> Vec<Noted> {
     let note = |record: &Record| match &record.what {
-        What::Change(change) => Some(Note {
+        What::Change(change) => Some(Noted {
             sequence: record.sequence,
             mailbox: change.mailbox.clone(),
             old_location: change.old_location.clone(),

@@ -13,7 +13,6 @@ use crate::digest::Digester;
 use crate::error::OpenError;
 use crate::file::{FileSystem, TEMPORARY};
 use crate::ids::Token;
-use crate::intern::Interner;
 use crate::log::append::Appender;
 use crate::log::segment;
 use crate::snapshot::{self, Kept};
@@ -31,7 +30,6 @@ pub(crate) struct Recovered {
     pub(crate) log: Appender,
     pub(crate) lock: Box<dyn Send>,
     pub(crate) digester: Digester,
-    pub(crate) interner: Interner,
     pub(crate) snapshots: Kept,
     /// What feeds would like to know and the list can be served without.
     pub(crate) backlog: Option<Backlog>,
@@ -119,7 +117,6 @@ fn create(
         log,
         lock,
         digester: Digester::new(&lineage),
-        interner: Interner::default(),
         snapshots: Kept::default(),
         backlog: None,
         report: OpenReport {

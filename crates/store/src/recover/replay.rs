@@ -38,10 +38,7 @@ pub(crate) fn recover(
     let tail = recovery.replay(&mut version, &mut digester, &found.segments)?;
     let mut log = recovery.reopen(fs, &tail, version.log)?;
     let Recovery {
-        interner,
-        mut report,
-        kept,
-        ..
+        mut report, kept, ..
     } = recovery;
     let token = version.lineage.token();
     if let Some(Err(what)) = token.map(|token| token::check(&**fs, dir, token)) {
@@ -56,7 +53,6 @@ pub(crate) fn recover(
         log,
         lock,
         digester,
-        interner,
         snapshots: kept,
         backlog,
         report,
@@ -227,11 +223,7 @@ impl Recovery<'_> {
         for record in &group.records {
             match &record.what {
                 What::Change(change) => {
-                    let mut change = change.clone();
-                    if let Some((name, _)) = version.list.get_key_value(&change.mailbox) {
-                        change.mailbox = name.clone();
-                    }
-                    version.carry_out(digester, record.sequence, change);
+                    version.carry_out(digester, record.sequence, change.clone());
                 }
                 What::ConflictsForgotten => version.conflicts.clear(),
                 What::Reached(reached) => version.reach(reached),
@@ -244,7 +236,7 @@ impl Recovery<'_> {
         }
         version.keep_up(digester, group.records.len());
         let notes = history::notes(group);
-        version.history.push(notes);
+        version.history.push(&notes);
         version.history.cut(&self.config.history_bounds(), || None);
         Ok(())
     }

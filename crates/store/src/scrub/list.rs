@@ -2,19 +2,19 @@
 
 use std::sync::Arc;
 
-use proto::MailboxName;
+use proto::{MailboxName, NameRef};
 
+use crate::Version;
 use crate::digest::Digester;
 use crate::digests::{Part, Tally};
 use crate::scrub::ScrubFinding;
 use crate::scrub::files::Progress;
-use crate::{Stored, Version};
 
 /// Entries looked at in a step.
 const STEP_ENTRIES: usize = 1024;
 
 /// Memory of an entry, about, in octets.
-const ENTRY_BYTES: u64 = 256;
+const ENTRY_BYTES: u64 = 96;
 
 /// A version whose digests are computed anew. It is held meanwhile.
 pub(super) struct List {
@@ -37,13 +37,13 @@ impl List {
 
     pub(super) fn step(&mut self) -> Progress {
         let page = self.version.after(self.last.as_ref()).take(STEP_ENTRIES);
-        let page: Vec<(&MailboxName, &Stored)> = page.collect();
-        let mut part = Part::default();
-        for (mailbox, stored) in &page {
-            part.add(&mut self.digester, mailbox, stored);
+        let (mut part, mut octets, mut last) = (Part::default(), 0, None);
+        for listed in page {
+            part.add(&mut self.digester, &listed);
+            octets += ENTRY_BYTES;
+            last = Some(listed.mailbox);
         }
-        let octets = ENTRY_BYTES * u64::try_from(page.len()).unwrap_or_default();
-        let last = page.last().map(|(mailbox, _)| (*mailbox).clone());
+        let last = last.map(NameRef::to_name);
         let Some(tally) = &mut self.tally else {
             return Progress::End;
         };

@@ -1,14 +1,14 @@
 //! A snapshot's blocks, from octets to entries.
 
-use proto::MailboxName;
+use proto::{MailboxName, NameRef};
 
 use crate::digest::Digester;
 use crate::digests::Part;
 use crate::file::{File, read_full};
-use crate::intern::Intern;
+use crate::list::Leaf;
 use crate::snapshot::format::{
     BLOCK_BUCKETS, BLOCK_CONFLICTS, BLOCK_END, BLOCK_ENTRIES, BLOCK_HEADER_LEN, BLOCK_HOSTS,
-    BlockHeader, Header, ItemReader,
+    BlockHeader, Header, Item, ItemReader,
 };
 use crate::snapshot::read::{BadSnapshot, damaged};
 use crate::snapshot::sums::{self, Sums};
@@ -142,26 +142,23 @@ pub(super) struct Entries {
     pub(super) offset: u64,
     /// First and last name.
     pub(super) bounds: Option<(MailboxName, MailboxName)>,
-    /// Every other entry, and those between.
-    pub(super) halves: [Vec<(MailboxName, Stored)>; 2],
+    pub(super) leaves: Vec<Leaf>,
     /// What they add up to, unless the snapshot itself tells; and which of them are held.
     pub(super) part: Part,
 }
 
 /// Checks and decodes blocks, in any order.
-pub(super) struct Decoder<'a, I> {
+pub(super) struct Decoder {
     sequence: Sequence,
     /// Where the snapshot does not tell sums itself.
     digester: Option<Digester>,
-    interner: &'a mut I,
 }
 
-impl<'a, I: Intern> Decoder<'a, I> {
-    pub(super) fn new(header: &Header, interner: &'a mut I) -> Self {
+impl Decoder {
+    pub(super) fn new(header: &Header) -> Self {
         Self {
             sequence: header.sequence,
             digester: (!header.has_sums).then(|| Digester::new(&header.lineage)),
-            interner,
         }
     }
 
@@ -178,37 +175,43 @@ impl<'a, I: Intern> Decoder<'a, I> {
     }
 
     fn entries(&mut self, block: &Block) -> Result<Entries, &'static str> {
-        let half = || Vec::with_capacity(items_expected(block).div_ceil(2));
-        let mut halves = [half(), half()];
-        let mut bounds: Option<(MailboxName, MailboxName)> = None;
+        let mut leaves = vec![Leaf::default()];
+        let mut bounds: Option<(MailboxName, Vec<u8>)> = None;
         let mut part = Part::default();
-        self.items(block, |digester, mailbox, stored| {
-            match &mut bounds {
-                Some((_, last)) if *last >= mailbox => return Err("block is not in order"),
-                Some((_, last)) => *last = mailbox.clone(),
-                None => bounds = Some((mailbox.clone(), mailbox.clone())),
+        self.items(block, |digester, Item { listed, is_behind }| {
+            if !is_behind {
+                return Err("block is not in order");
             }
+            let (_, last) = bounds.get_or_insert_with(|| (listed.mailbox.to_name(), Vec::new()));
+            listed.mailbox.key().clone_into(last);
             match digester {
-                Some(digester) => part.add(digester, &mailbox, &stored),
-                None => part.hold(&mailbox, &stored),
+                Some(digester) => part.add(digester, &listed),
+                None => part.hold(&listed),
             }
-            let [next, other] = &mut halves;
-            next.push((mailbox, stored));
-            std::mem::swap(next, other);
+            if let Some(full) = leaves.last_mut().filter(|leaf| leaf.is_full()) {
+                full.shrink();
+                leaves.push(Leaf::default());
+            }
+            if let Some(leaf) = leaves.last_mut() {
+                leaf.push(&listed);
+            }
             Ok(())
         })?;
+        if let Some(last) = leaves.last_mut() {
+            last.shrink();
+        }
         Ok(Entries {
             offset: block.offset,
-            bounds,
-            halves,
+            bounds: bounds.map(|(first, last)| (first, NameRef::of_known_key(&last).to_name())),
+            leaves,
             part,
         })
     }
 
     fn conflicts(&mut self, block: &Block) -> Result<Vec<(MailboxName, Stored)>, &'static str> {
         let mut older = Vec::new();
-        self.items(block, |_, mailbox, stored| {
-            older.push((mailbox, stored));
+        self.items(block, |_, item| {
+            older.push(item.listed.to_owned());
             Ok(())
         })?;
         Ok(older)
@@ -217,16 +220,15 @@ impl<'a, I: Intern> Decoder<'a, I> {
     fn items(
         &mut self,
         block: &Block,
-        mut take: impl FnMut(&mut Option<Digester>, MailboxName, Stored) -> Result<(), &'static str>,
+        mut take: impl FnMut(&mut Option<Digester>, Item<'_>) -> Result<(), &'static str>,
     ) -> Result<(), &'static str> {
         let mut items = ItemReader::new(block.items());
         for _ in 0..block.header.items {
-            let item = items.read(self.interner);
-            let (mailbox, stored) = item.ok_or("block holds a damaged entry")?;
-            if stored.changed > self.sequence {
+            let item = items.read().ok_or("block holds a damaged entry")?;
+            if item.listed.changed > self.sequence {
                 return Err("block holds an entry from after the snapshot");
             }
-            take(&mut self.digester, mailbox, stored)?;
+            take(&mut self.digester, item)?;
         }
         if items.is_at_end() {
             Ok(())
@@ -240,12 +242,3 @@ fn sums(block: &Block, read: fn(&[u8], u32) -> Option<Sums>) -> Result<Decoded, 
     let sums = read(block.items(), block.header.items);
     sums.map(Decoded::Sums).ok_or("block holds a damaged sum")
 }
-
-/// How many items a block can hold at most, whatever its head says.
-fn items_expected(block: &Block) -> usize {
-    let said = usize::try_from(block.header.items).unwrap_or(usize::MAX);
-    said.min(block.octets.len() / ITEM_BYTES_MIN)
-}
-
-/// Shortest item: head, shared length, length of the rest, sequence.
-const ITEM_BYTES_MIN: usize = 1 + 2 + 2 + 8;

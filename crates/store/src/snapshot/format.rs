@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use proto::{Acl, Location, MailboxName};
+use proto::{AclRef, EntryRef, LocationRef, NameRef};
 
 use crate::bytes::{Reader, put_long, put_short};
-use crate::intern::Intern;
+use crate::list::Listed;
 use crate::log::LogPosition;
-use crate::log::record::{entry_from, entry_kind};
+use crate::log::record::EntryKind;
 use crate::log::segment::{BadHeader, decode_lineage, encode_lineage, open, seal};
 use crate::place::{Follows, put_follows, take_follows};
-use crate::{Lineage, Root, Sequence, Stored, Version};
+use crate::{Lineage, Root, Sequence, Version};
 
 const MAGIC: [u8; 8] = *b"MUPDSNP\0";
 
@@ -167,39 +167,42 @@ impl BlockHeader {
 
 /// Writes the items of one block, each shortened by what it shares with the one before.
 #[derive(Default)]
-pub(crate) struct ItemWriter {
-    before: Option<(MailboxName, Stored)>,
+pub(crate) struct ItemWriter<'a> {
+    before: Option<Listed<'a>>,
 }
 
-impl ItemWriter {
-    pub(crate) fn write(&mut self, out: &mut Vec<u8>, mailbox: &MailboxName, stored: &Stored) {
-        let entry = &stored.entry;
-        let before = self.before.as_ref();
-        let same_location = before.is_some_and(|(_, b)| b.entry.location() == entry.location());
-        let same_acl =
-            entry.acl().is_some() && before.and_then(|(_, b)| b.entry.acl()) == entry.acl();
-        let mut head = entry_kind(entry);
+impl<'a> ItemWriter<'a> {
+    pub(crate) fn write(&mut self, out: &mut Vec<u8>, item: Listed<'a>) {
+        let (key, entry) = (item.mailbox.key(), item.entry);
+        let same_location = self
+            .before
+            .is_some_and(|before| before.entry.location() == entry.location());
+        let acl_before = self.before.and_then(|before| before.entry.acl());
+        let same_acl = entry.acl().is_some() && acl_before == entry.acl();
+        let mut head = EntryKind::of(entry).octet();
         if same_location {
             head |= ITEM_SAME_LOCATION;
         }
         if same_acl {
             head |= ITEM_SAME_ACL;
         }
-        if stored.held {
+        if item.held {
             head |= ITEM_HELD;
         }
-        let shared = before.map_or(0, |(name, _)| shared_len(name.key(), mailbox.key()));
+        let shared = self
+            .before
+            .map_or(0, |before| shared_len(before.mailbox.key(), key));
         out.push(head);
         out.extend_from_slice(&u16::try_from(shared).unwrap_or_default().to_be_bytes());
-        put_short(out, mailbox.key().get(shared..).unwrap_or_default());
-        out.extend_from_slice(&stored.changed.0.to_be_bytes());
+        put_short(out, key.get(shared..).unwrap_or_default());
+        out.extend_from_slice(&item.changed.0.to_be_bytes());
         if !same_location {
             put_short(out, entry.location().as_bytes());
         }
         if let Some(acl) = entry.acl().filter(|_| !same_acl) {
             put_long(out, acl.as_bytes());
         }
-        self.before = Some((mailbox.clone(), stored.clone()));
+        self.before = Some(item);
     }
 }
 
@@ -212,8 +215,15 @@ pub(crate) struct ItemReader<'a> {
     input: Reader<'a>,
     key: Vec<u8>,
     /// Those of the item before.
-    location: Option<Location>,
-    acl: Option<Acl>,
+    location: Option<LocationRef<'a>>,
+    acl: Option<AclRef<'a>>,
+}
+
+/// An item of a block.
+pub(crate) struct Item<'a> {
+    pub(crate) listed: Listed<'a>,
+    /// Whether its key comes behind that of the item before.
+    pub(crate) is_behind: bool,
 }
 
 impl<'a> ItemReader<'a> {
@@ -231,40 +241,40 @@ impl<'a> ItemReader<'a> {
     }
 
     /// The next item; `None`: it is damaged.
-    pub(crate) fn read(&mut self, interner: &mut impl Intern) -> Option<(MailboxName, Stored)> {
+    pub(crate) fn read(&mut self) -> Option<Item<'_>> {
         let head = self.input.u8()?;
         if head & !ITEM_BITS != 0 {
             return None;
         }
         let shared = usize::from(self.input.u16()?);
         let rest = self.input.short()?;
-        if shared > self.key.len() {
-            return None;
-        }
+        let is_behind = rest > self.key.get(shared..)?;
         self.key.truncate(shared);
         self.key.extend_from_slice(rest);
-        let mailbox = MailboxName::from_key(&self.key).ok()?;
         let changed = Sequence(self.input.u64()?);
         if head & ITEM_SAME_LOCATION == 0 {
-            self.location = Some(interner.location(self.input.short()?)?);
+            self.location = Some(self.input.short()?.try_into().ok()?);
         }
-        let location = self.location.clone()?;
-        let (input, before) = (&mut self.input, &mut self.acl);
-        let acl = || {
-            if head & ITEM_SAME_ACL == 0 {
-                *before = Some(interner.acl(input.long()?)?);
+        let location = self.location?;
+        let entry = match EntryKind::from_octet(head & ITEM_KIND)? {
+            EntryKind::Active => {
+                if head & ITEM_SAME_ACL == 0 {
+                    self.acl = Some(AclRef::from_normal(self.input.long()?)?);
+                }
+                let acl = self.acl?;
+                EntryRef::Active { location, acl }
             }
-            before.clone()
+            EntryKind::Reserved(by) => {
+                self.acl = None;
+                EntryRef::Reserved { location, by }
+            }
         };
-        let entry = entry_from(head & ITEM_KIND, location, acl)?;
-        if entry.acl().is_none() {
-            self.acl = None;
-        }
-        let stored = Stored {
+        let listed = Listed {
+            mailbox: NameRef::from_key(&self.key).ok()?,
             entry,
             changed,
             held: head & ITEM_HELD != 0,
         };
-        Some((mailbox, stored))
+        Some(Item { listed, is_behind })
     }
 }

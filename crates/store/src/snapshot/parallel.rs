@@ -1,11 +1,9 @@
 //! Decoding blocks by several threads, with a result as if one had done it.
 
 use std::iter;
-use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, Scope};
 
-use crate::intern::{Interner, Near};
 use crate::snapshot::blocks::{Block, Blocks, Decoded, Decoder};
 use crate::snapshot::format::Header;
 use crate::snapshot::read::{BadSnapshot, Loading};
@@ -23,13 +21,11 @@ impl Lane {
     fn start<'scope, 'env>(
         scope: &'scope Scope<'scope, 'env>,
         header: &'env Header,
-        interner: &'scope Mutex<&'env mut Interner>,
     ) -> std::io::Result<Self> {
         let (blocks, todo) = sync_channel::<Block>(DEPTH);
         let (out, decoded) = sync_channel(DEPTH);
         let work = move || {
-            let mut near = Near::new(interner);
-            let mut reader = Decoder::new(header, &mut near);
+            let mut reader = Decoder::new(header);
             for block in todo {
                 if out.send(reader.decode(&block)).is_err() {
                     break;
@@ -48,12 +44,10 @@ pub(super) fn decode(
     blocks: &mut Blocks<'_>,
     loading: &mut Loading,
     header: &Header,
-    interner: &mut Interner,
     workers: usize,
 ) -> Result<(), BadSnapshot> {
-    let interner = Mutex::new(interner);
     thread::scope(|scope| {
-        let lanes = iter::repeat_with(|| Lane::start(scope, header, &interner));
+        let lanes = iter::repeat_with(|| Lane::start(scope, header));
         let lanes = lanes.take(workers).collect::<Result<Vec<Lane>, _>>()?;
         let mut to = lanes.iter().cycle();
         let mut from = lanes.iter().cycle();
@@ -91,7 +85,6 @@ mod tests {
 
     use proto::{Acl, Entry, Location, MailboxName, ReservedBy};
 
-    use super::*;
     use crate::digest::Digester;
     use crate::file::{File, FileSystem, Open, OsFileSystem, read_all};
     use crate::snapshot::file_name;
@@ -148,7 +141,7 @@ mod tests {
                 held: i.is_multiple_of(7),
             };
             let name = name.unwrap();
-            version.apply(&mut digester, &name, Some(stored(i)));
+            version.apply(&mut digester, &name, Some(&stored(i)));
             if i.is_multiple_of(4) {
                 version.keep_conflict(&name, &stored(i + 1));
             }
@@ -165,30 +158,13 @@ mod tests {
         let (version, octets) = snapshot_of(80_000);
         let file = Octets(octets);
         let mut results: Vec<Version> = [0, 1, 2, 3, 7]
-            .map(|workers| read_with(&file, &mut Interner::default(), workers).unwrap())
+            .map(|workers| read_with(&file, workers).unwrap())
             .into();
-        results.push(read(&file, &mut Interner::default()).unwrap());
+        results.push(read(&file).unwrap());
         for found in results {
             assert!(found.list == version.list && found.conflicts == version.conflicts);
             assert!(found.digests == version.digests && found.held == version.held);
         }
-    }
-
-    #[test]
-    fn equal_values_of_different_threads_share() {
-        let (_, octets) = snapshot_of(80_000);
-        let mut interner = Interner::default();
-        let version = read_with(&Octets(octets), &mut interner, 3).unwrap();
-        let location = |i: u64| {
-            let name = MailboxName::try_from(format!("user.u{}.f{}", i / 6, i % 6).as_bytes());
-            version
-                .get(&name.unwrap())
-                .unwrap()
-                .entry
-                .location()
-                .clone()
-        };
-        assert!(location(1).ptr_eq(&location(1 + 35 * 2000)));
     }
 
     #[test]
@@ -200,7 +176,7 @@ mod tests {
             for content in [damaged, octets[..at].to_vec()] {
                 let file = Octets(content);
                 let found = [0, 1, 3].map(|workers| {
-                    let bad = read_with(&file, &mut Interner::default(), workers).unwrap_err();
+                    let bad = read_with(&file, workers).unwrap_err();
                     format!("{bad:?}")
                 });
                 assert!(found.iter().all(|one| *one == found[0]), "{at}: {found:?}");

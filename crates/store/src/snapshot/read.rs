@@ -9,7 +9,7 @@ use proto::MailboxName;
 use crate::digests::Tally;
 use crate::file::{File, read_full};
 use crate::history::History;
-use crate::intern::Interner;
+use crate::list::Leaf;
 use crate::log::segment::{BadHeader, HEADER_BYTES_MAX};
 use crate::snapshot::blocks::{Blocks, Decoded, Decoder, Entries};
 use crate::snapshot::format::Header;
@@ -47,30 +47,26 @@ pub(crate) fn read_header(file: &dyn File) -> Result<(Header, usize), BadSnapsho
 
 /// Reads the list, and makes sure that it is the one that was written. Its history is empty. A long
 /// one is decoded by as many threads as there are processors.
-pub(crate) fn read(file: &dyn File, interner: &mut Interner) -> Result<Version, BadSnapshot> {
+pub(crate) fn read(file: &dyn File) -> Result<Version, BadSnapshot> {
     let workers = match file.len()? {
         0..PARALLEL_BYTES_MIN => 0,
         _ => thread::available_parallelism().map_or(1, usize::from),
     };
-    read_with(file, interner, workers.min(WORKERS_MAX))
+    read_with(file, workers.min(WORKERS_MAX))
 }
 
 /// As [`read`], with so many threads beside the caller's. The result does not depend on them.
-pub(super) fn read_with(
-    file: &dyn File,
-    interner: &mut Interner,
-    workers: usize,
-) -> Result<Version, BadSnapshot> {
+pub(super) fn read_with(file: &dyn File, workers: usize) -> Result<Version, BadSnapshot> {
     let (header, len) = read_header(file)?;
     let mut blocks = Blocks::new(file, len);
     let mut loading = Loading::new(&header);
     if workers == 0 {
-        let mut decoder = Decoder::new(&header, interner);
+        let mut decoder = Decoder::new(&header);
         while let Some(block) = blocks.next()? {
             loading.take(decoder.decode(&block)?)?;
         }
     } else {
-        parallel::decode(&mut blocks, &mut loading, &header, interner, workers)?;
+        parallel::decode(&mut blocks, &mut loading, &header, workers)?;
     }
     loading.finish(&header).map_err(|what| damaged(0, what))
 }
@@ -82,6 +78,7 @@ pub(super) fn damaged(offset: u64, what: &'static str) -> BadSnapshot {
 /// Puts decoded blocks together, in their order.
 pub(super) struct Loading {
     version: Version,
+    leaves: Vec<Leaf>,
     tally: Tally,
     sums: Option<Sums>,
     last: Option<MailboxName>,
@@ -98,6 +95,7 @@ impl Loading {
                 follows: header.follows.clone(),
                 ..Version::empty(Arc::clone(&header.lineage))
             },
+            leaves: Vec::new(),
             tally: Tally::new(header.count),
             sums: header.has_sums.then(Sums::default),
             last: None,
@@ -124,13 +122,11 @@ impl Loading {
         }
     }
 
-    /// Every other entry first: inserted in order, all of them would leave the map's nodes half
-    /// empty; the second half fills them.
     fn entries(&mut self, entries: Entries) -> Result<(), BadSnapshot> {
         let Entries {
             offset,
             bounds,
-            halves,
+            leaves,
             part,
         } = entries;
         let Some((first, last)) = bounds else {
@@ -141,21 +137,21 @@ impl Loading {
         }
         self.last = Some(last);
         self.tally.take(part);
-        for (mailbox, stored) in halves.into_iter().flatten() {
-            self.version.list.insert(mailbox, stored);
-        }
+        self.leaves.extend(leaves);
         Ok(())
     }
 
     fn finish(self, header: &Header) -> Result<Version, &'static str> {
         let Self {
             mut version,
+            leaves,
             tally,
             sums,
             conflicts,
             ..
         } = self;
         let disagrees = "content does not add up to what the header says";
+        version.list = leaves.into_iter().collect();
         (version.digests, version.held) = tally.finish();
         if let Some(sums) = sums {
             let listed = u64::try_from(version.len()).unwrap_or(u64::MAX);

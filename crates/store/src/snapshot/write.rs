@@ -3,8 +3,6 @@
 use std::io;
 use std::path::Path;
 
-use proto::MailboxName;
-
 use crate::file::{File, FileSystem, Open, TEMPORARY};
 use crate::snapshot::file_name;
 use crate::snapshot::format::{
@@ -12,7 +10,7 @@ use crate::snapshot::format::{
     BlockHeader, Header, ItemWriter,
 };
 use crate::snapshot::sums::{put_bucket, put_host};
-use crate::{Stored, Version};
+use crate::{Listed, Version};
 
 /// Writes a version beside the log, under its final name only when it is whole and durable. Returns
 /// its length in octets.
@@ -42,9 +40,10 @@ fn write_file(fs: &dyn FileSystem, path: &Path, number: u64, version: &Version) 
         blocks: 0,
     };
     out.put(&Header::of(number, version).encode())?;
-    out.blocks_of(BLOCK_ENTRIES, version.iter())?;
+    out.blocks_of(BLOCK_ENTRIES, version.walk())?;
     let conflicts = version.conflicts();
-    let conflicts = conflicts.flat_map(|(name, older)| older.iter().map(move |one| (name, one)));
+    let conflicts =
+        conflicts.flat_map(|(name, older)| older.iter().map(move |one| Listed::new(name, one)));
     out.blocks_of(BLOCK_CONFLICTS, conflicts)?;
     let mut hosts = version.digests.hosts();
     out.sums(BLOCK_HOSTS, |block| {
@@ -78,13 +77,13 @@ impl Output {
     fn blocks_of<'a>(
         &mut self,
         kind: u8,
-        items: impl Iterator<Item = (&'a MailboxName, &'a Stored)>,
+        items: impl Iterator<Item = Listed<'a>>,
     ) -> io::Result<()> {
         let mut octets = Vec::with_capacity(BLOCK_BYTES + 4096);
         let mut number = 0;
         let mut writer = ItemWriter::default();
-        for (mailbox, stored) in items {
-            writer.write(&mut octets, mailbox, stored);
+        for item in items {
+            writer.write(&mut octets, item);
             number += 1;
             if octets.len() >= BLOCK_BYTES {
                 self.block(kind, number, &octets)?;

@@ -274,7 +274,7 @@ impl Writer {
         match self.log.append(&groups) {
             Written::Synced(end) => {
                 version.log = end;
-                version.history.push(notes);
+                version.history.push(&notes);
                 let bounds = self.config.history_bounds();
                 version
                     .history

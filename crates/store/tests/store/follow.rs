@@ -55,7 +55,7 @@ fn digests(version: &Version) -> (Sum, BTreeMap<Vec<u8>, Sum>, Vec<Sum>) {
     for (mailbox, stored) in version.iter().filter(|(_, stored)| !stored.held) {
         let sum = Sum {
             count: 1,
-            root: version.entry_hash(mailbox, &stored.entry),
+            root: version.entry_hash(&mailbox, &stored.entry),
         };
         all += sum;
         *hosts
@@ -83,7 +83,7 @@ pub(crate) fn check_digests(version: &Version) {
         assert_eq!(found, sum);
     }
     let held = version.iter().filter(|(_, stored)| stored.held);
-    assert!(held.map(|(name, _)| name).eq(version.held_names()));
+    assert!(held.map(|(name, _)| name).eq(version.held_names().cloned()));
     let wanted: HashSet<u32> = (0..8).collect();
     let mut found: Vec<_> = version
         .entries_of_buckets(16, &wanted)

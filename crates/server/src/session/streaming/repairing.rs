@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use proto::MailboxName;
+use proto::{MailboxName, NameRef};
 use store::{Epoch, Sequence, Version};
 use tracing::{info, warn};
 
@@ -13,6 +13,9 @@ use crate::repair::{self, Lacking};
 
 /// How long a repair pass waits for the store's history.
 const HISTORY_WAIT_MAX: Duration = Duration::from_mins(1);
+
+/// With more deletions than this the list is walked as if nothing were known, which is quicker.
+const NAMES_MAX: usize = 20_000;
 
 /// Where the repair pass stands.
 pub(super) enum Repair {
@@ -76,19 +79,20 @@ impl Repair {
 /// What the slave may hold that `version` lacks, as far as history tells.
 fn lacking(version: &Version, proven: Option<(Epoch, Sequence)>) -> Lacking {
     let history = version.history();
-    let deleted_since = |position: Sequence| -> Option<Vec<MailboxName>> {
+    let deleted_since = |position: Sequence| {
         let notes = history.since(position)?;
-        Some(
-            notes
-                .filter(|note| note.new_location.is_none())
-                .map(|note| note.mailbox.clone())
-                .collect(),
-        )
+        let deleted = notes.filter(|note| note.new_location.is_none());
+        Some(deleted.map(|note| note.mailbox))
     };
     let known = proven
         .filter(|(epoch, position)| *epoch == version.epoch() && *position <= version.sequence());
     if let Some(deleted) = known.and_then(|(_, position)| deleted_since(position)) {
-        return Lacking::Names(deleted);
+        let deleted: Vec<NameRef<'_>> = deleted.take(NAMES_MAX + 1).collect();
+        if deleted.len() <= NAMES_MAX {
+            return Lacking::Names(deleted.into_iter().map(NameRef::to_name).collect());
+        }
     }
-    Lacking::Unknown(deleted_since(history.start()).unwrap_or_default())
+    let deleted = deleted_since(history.start()).into_iter().flatten();
+    let endangering = deleted.filter(|name| repair::endangers_others(*name));
+    Lacking::Unknown(endangering.map(NameRef::to_name).collect())
 }

@@ -1,41 +1,22 @@
 //! The latest changes, kept in memory for feeds.
 
+mod notes;
+
 use std::sync::Arc;
 
 use imbl::OrdMap;
-use proto::{Location, MailboxName};
 
 use crate::Sequence;
 use crate::place::Follows;
-
-/// Memory for a note beside its name: the note itself, and an allocation's overhead.
-const NOTE_BYTES: usize = size_of::<Note>() + 32;
-
-/// One change, as feeds need it: what it is now stands in the version.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Note {
-    /// Number of the change.
-    pub sequence: Sequence,
-    /// What was changed.
-    pub mailbox: MailboxName,
-    /// Where it was before.
-    pub old_location: Option<Location>,
-    /// Where it was afterwards; `None`: it was deleted.
-    pub new_location: Option<Location>,
-}
-
-/// The changes of one or more groups, oldest first.
-#[derive(Debug)]
-struct Notes {
-    notes: Box<[Note]>,
-    bytes: usize,
-}
+pub use notes::Note;
+pub(crate) use notes::Noted;
+use notes::Notes;
 
 /// The changes after some sequence up to the version's own. Immutable; a clone shares everything.
 #[derive(Debug, Clone)]
 pub struct History {
-    /// By the last sequence of each.
-    groups: OrdMap<Sequence, Arc<Notes>>,
+    /// By the first sequence of each. In the first of them some changes may be gone already.
+    blocks: OrdMap<Sequence, Arc<Notes>>,
     /// Changes up to this one are gone.
     start: Sequence,
     changes: usize,
@@ -69,7 +50,7 @@ struct Places {
 impl History {
     pub(crate) fn starting_after(start: Sequence) -> Self {
         Self {
-            groups: OrdMap::new(),
+            blocks: OrdMap::new(),
             start,
             changes: 0,
             bytes: 0,
@@ -96,8 +77,8 @@ impl History {
 
     /// The last change held.
     pub(crate) fn end(&self) -> Sequence {
-        let last = self.groups.get_max();
-        last.map_or(self.start, |(last, _)| *last)
+        let last = self.blocks.get_max();
+        last.map_or(self.start, |(_, last)| Sequence(last.next().0 - 1))
     }
 
     /// Number of changes held.
@@ -116,27 +97,40 @@ impl History {
     }
 
     /// The changes after a position, oldest first; `None`: some of them are gone.
-    pub fn since(&self, position: Sequence) -> Option<impl Iterator<Item = &Note>> {
+    pub fn since(&self, position: Sequence) -> Option<impl Iterator<Item = Note<'_>>> {
         (position >= self.start).then(|| {
-            self.groups
-                .range(position.next()..)
-                .flat_map(|(_, group)| group.notes.iter())
-                .skip_while(move |note| note.sequence <= position)
+            let next = position.next();
+            let block = self
+                .blocks
+                .get_prev(&next)
+                .map_or(next, |(first, _)| *first);
+            let blocks = self.blocks.range(block..);
+            blocks.flat_map(move |(_, notes)| notes.after(position))
         })
     }
 
-    pub(crate) fn push(&mut self, notes: Vec<Note>) {
-        let Some(last) = notes.last().map(|note| note.sequence) else {
-            return;
-        };
-        let bytes = notes
-            .iter()
-            .map(|note| note.mailbox.len() + NOTE_BYTES)
-            .sum();
-        self.changes += notes.len();
-        self.bytes += bytes;
-        let notes = notes.into_boxed_slice();
-        self.groups.insert(last, Arc::new(Notes { notes, bytes }));
+    pub(crate) fn push(&mut self, notes: &[Noted]) {
+        self.extend(notes.iter().map(Noted::lend));
+    }
+
+    fn extend<'a>(&mut self, notes: impl IntoIterator<Item = Note<'a>>) {
+        let last = self.blocks.get_max().map(|(first, _)| *first);
+        let mut block = last.and_then(|last| self.blocks.remove(&last));
+        for note in notes {
+            self.changes += 1;
+            self.bytes += Notes::bytes_of(note.mailbox);
+            let full = block.take_if(|block| !block.has_room(note.sequence));
+            self.keep(full);
+            let block = block.get_or_insert_with(|| Arc::new(Notes::starting_with(note.sequence)));
+            Arc::make_mut(block).push(&note);
+        }
+        self.keep(block);
+    }
+
+    fn keep(&mut self, block: Option<Arc<Notes>>) {
+        if let Some(block) = block {
+            self.blocks.insert(block.first(), block);
+        }
     }
 
     /// The changes of `older` and behind them these, if they adjoin; else these.
@@ -147,8 +141,14 @@ impl History {
         let mut both = older.clone();
         both.changes += self.changes;
         both.bytes += self.bytes;
-        for (last, notes) in &self.groups {
-            both.groups.insert(*last, Arc::clone(notes));
+        for block in self.blocks.values() {
+            if block.first() > self.start {
+                both.keep(Some(Arc::clone(block)));
+            } else {
+                let mut rest = Notes::starting_with(self.start.next());
+                block.after(self.start).for_each(|note| rest.push(&note));
+                both.keep(Some(Arc::new(rest)));
+            }
         }
         both.put_places_behind(self);
         both.gaps = self.gaps;
@@ -161,31 +161,29 @@ impl History {
         if !self.exceeds(bounds, 1) {
             return;
         }
-        let held = held();
-        while self.exceeds(bounds, 1) {
-            let Some(&(last, _)) = self.groups.get_min() else {
-                return;
-            };
-            let needed = held.is_some_and(|position| position < last);
-            if needed && !self.exceeds(bounds, bounds.hard_cap_factor) {
-                return;
+        self.drop_oldest(bounds, held());
+        self.cut_places();
+    }
+
+    fn drop_oldest(&mut self, bounds: &Bounds, held: Option<Sequence>) {
+        while let Some((first, block)) = self.blocks.get_min().cloned() {
+            for note in block.after(self.start) {
+                let needed = held.is_some_and(|position| position < note.sequence);
+                let factor = if needed { bounds.hard_cap_factor } else { 1 };
+                if !self.exceeds(bounds, factor) {
+                    return;
+                }
+                self.changes -= 1;
+                self.bytes -= Notes::bytes_of(note.mailbox);
+                self.start = note.sequence;
             }
-            self.drop_oldest(last);
+            self.blocks.remove(&first);
         }
     }
 
     fn exceeds(&self, bounds: &Bounds, factor: usize) -> bool {
         self.changes > bounds.changes_max.saturating_mul(factor)
             || self.bytes > bounds.bytes_max.saturating_mul(factor)
-    }
-
-    fn drop_oldest(&mut self, last: Sequence) {
-        if let Some(group) = self.groups.remove(&last) {
-            self.changes -= group.notes.len();
-            self.bytes -= group.bytes;
-            self.start = last;
-            self.cut_places();
-        }
     }
 }
 
