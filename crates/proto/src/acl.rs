@@ -67,8 +67,9 @@ impl Acl {
 impl<'a> AclRef<'a> {
     /// The ACL with these octets, if they are in normal form.
     pub fn from_normal(text: &'a [u8]) -> Option<Self> {
-        let fields = text.iter().filter(|&&octet| octet == SEPARATOR).count();
-        let whole = fields.is_multiple_of(2) && text.last().is_none_or(|&last| last == SEPARATOR);
+        // The last field is what follows the last separator: nothing, where the text is whole.
+        let fields = text.split(|&octet| octet == SEPARATOR).count();
+        let whole = !fields.is_multiple_of(2) && text.last().is_none_or(|&last| last == SEPARATOR);
         let allowed = text.len() <= ACL_BYTES_MAX && !text.contains(&0);
         (whole && allowed).then_some(Self(text))
     }

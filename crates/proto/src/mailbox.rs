@@ -94,7 +94,7 @@ impl MailboxName {
 
     /// The name as it stands on the wire.
     pub fn to_vec(&self) -> Vec<u8> {
-        wire_octets(&self.0).collect()
+        self.lend().to_vec()
     }
 
     /// [`NameRef::owner`]
@@ -141,9 +141,18 @@ impl<'a> NameRef<'a> {
         self.0.len()
     }
 
+    /// The name as it stands on the wire.
+    pub fn to_vec(self) -> Vec<u8> {
+        let mut name = Vec::with_capacity(self.len());
+        self.write_to(&mut name);
+        name
+    }
+
     /// Appends the name as it stands on the wire.
     pub fn write_to(self, out: &mut Vec<u8>) {
-        out.extend(wire_octets(self.0));
+        let start = out.len();
+        out.extend_from_slice(self.0);
+        write_wire(out.get_mut(start..).unwrap_or_default());
     }
 
     /// Key of the mailbox's owner, in two parts that follow each other: the domain with its
@@ -181,8 +190,7 @@ impl<'a> From<&'a MailboxName> for NameRef<'a> {
 
 impl fmt::Display for NameRef<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let octets: Vec<u8> = wire_octets(self.0).collect();
-        write!(f, "{}", octets.escape_ascii())
+        write!(f, "{}", self.to_vec().escape_ascii())
     }
 }
 
@@ -325,17 +333,20 @@ fn write_key(name: &[u8], key: &mut [u8]) {
     }
 }
 
-fn wire_octets(key: &[u8]) -> impl Iterator<Item = u8> + '_ {
-    let domain_len = key.iter().position(|&octet| octet == KEY_DOMAIN_SEPARATOR);
-    key.iter()
-        .enumerate()
-        .map(move |(at, &octet)| match (domain_len, octet) {
-            (Some(end), _) if at < end => octet,
-            (_, KEY_DOMAIN_SEPARATOR) => b'!',
-            (_, KEY_HIERARCHY_SEPARATOR) => b'.',
-            (_, b'.') => b'^',
-            (_, _) => octet,
-        })
+/// Makes a key what stands on the wire, in its place.
+fn write_wire(key: &mut [u8]) {
+    let domain = key.iter().position(|&octet| octet == KEY_DOMAIN_SEPARATOR);
+    let rest = domain.map_or(0, |at| at + 1);
+    if let Some(separator) = domain.and_then(|at| key.get_mut(at)) {
+        *separator = b'!';
+    }
+    for octet in key.get_mut(rest..).unwrap_or_default() {
+        *octet = match *octet {
+            KEY_HIERARCHY_SEPARATOR => b'.',
+            b'.' => b'^',
+            other => other,
+        };
+    }
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ use transport::tls::TlsServer;
 
 use crate::ServerConfig;
 use crate::planes::DumpPool;
+use crate::repair::Latest;
 use crate::role::Role;
 use crate::session;
 use crate::shelf::Shelf;
@@ -46,6 +47,7 @@ pub(crate) struct Shared {
     pub(crate) tls: Option<TlsServer>,
     pub(crate) dump_pool: DumpPool,
     pub(crate) shelf: Shelf,
+    pub(crate) repairs: Latest,
     pub(crate) slaves: KnownSlaves,
     pub(crate) sessions: Sessions,
     pub(crate) stop: CancellationToken,
@@ -209,6 +211,7 @@ impl Server {
             tls: self.tls,
             dump_pool: self.dump_pool,
             shelf: Shelf::default(),
+            repairs: Latest::default(),
             slaves: self.slaves,
             sessions: self.sessions,
             stop: stop.clone(),

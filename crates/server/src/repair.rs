@@ -15,9 +15,10 @@
 
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use proto::{MailboxName, NameRef};
-use store::{Listed, Version};
+use store::{Epoch, Listed, Sequence, Version};
 
 /// Octets that stand for `!`, `.` and `^` in a key.
 const KEY_DOMAIN: u8 = 0x1D;
@@ -34,8 +35,32 @@ pub(crate) enum Lacking {
     Unknown(Vec<MailboxName>),
 }
 
+/// The endangered names of the last version that they were looked for in on behalf of slaves of which
+/// nothing was known: slaves that come back together ask together. Clones are handles to the same.
+#[derive(Clone, Default)]
+pub(crate) struct Latest(Arc<Mutex<Option<(Epoch, Sequence, Names)>>>);
+
+/// Names in key order; a clone shares them.
+pub(crate) type Names = Arc<[MailboxName]>;
+
+impl Latest {
+    /// What is known for a version, or what `look` finds.
+    pub(crate) fn of(&self, version: &Version, look: impl FnOnce() -> Names) -> Names {
+        let latest = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (epoch, sequence) = (version.epoch(), version.sequence());
+        if let Some((of, at, names)) = &*latest()
+            && (*of, *at) == (epoch, sequence)
+        {
+            return Arc::clone(names);
+        }
+        let names = look();
+        *latest() = Some((epoch, sequence, Arc::clone(&names)));
+        names
+    }
+}
+
 /// The endangered names of `version`, in key order.
-pub(crate) fn endangered(version: &Version, lacking: &Lacking) -> Vec<MailboxName> {
+pub(crate) fn endangered(version: &Version, lacking: &Lacking) -> Names {
     match lacking {
         Lacking::Names(deleted) => {
             let mut prefixes = Prefixes::default();
@@ -250,7 +275,11 @@ mod tests {
             let mut merged = merge(&slave, &list);
             assert_ne!(merged, list, "{before:?}: this case proves nothing");
             let gone = slave.difference(&list).cloned().collect();
-            merged.extend(endangered(&version(&list), &Lacking::Names(gone)));
+            merged.extend(
+                endangered(&version(&list), &Lacking::Names(gone))
+                    .iter()
+                    .cloned(),
+            );
             assert_eq!(merged, list, "{before:?}");
         }
     }
@@ -258,7 +287,8 @@ mod tests {
     #[test]
     fn nothing_is_repeated_where_nothing_was_deleted() {
         let list = version(&set(&["user.a", "user.a.b", "user.a-b", "user.a^b"]));
-        assert_eq!(endangered(&list, &Lacking::Names(Vec::new())), Vec::new());
+        let found = endangered(&list, &Lacking::Names(Vec::new()));
+        assert!(found.is_empty(), "{found:?}");
     }
 
     /// Names that are full of the octets the two orders disagree about.
@@ -285,7 +315,7 @@ mod tests {
             let list: BTreeSet<_> = common.difference(&gone).chain(new.difference(&gone)).cloned().collect();
             let mut merged = merge(&slave, &list);
             let lacking = Lacking::Names(slave.difference(&list).cloned().collect());
-            merged.extend(endangered(&version(&list), &lacking));
+            merged.extend(endangered(&version(&list), &lacking).iter().cloned());
             prop_assert_eq!(merged, list);
         }
 
@@ -294,7 +324,7 @@ mod tests {
             let mut merged = merge(&slave, &list);
             let carets = slave.difference(&list).filter(|name| endangers_others(name.lend()));
             let lacking = Lacking::Unknown(carets.cloned().collect());
-            merged.extend(endangered(&version(&list), &lacking));
+            merged.extend(endangered(&version(&list), &lacking).iter().cloned());
             prop_assert_eq!(merged, list);
         }
     }

@@ -285,19 +285,32 @@ fn literal(out: &mut Vec<u8>, octets: &[u8]) {
     out.extend_from_slice(octets);
 }
 
+/// There are three in every line of a dump, nearly all of them shorter than a hundred octets.
 fn literal_header(out: &mut Vec<u8>, len: usize) {
-    out.push(b'{');
-    number(out, len);
-    out.extend_from_slice(b"+}\r\n");
+    match len {
+        0..10 => out.extend_from_slice(&[b'{', digit(len), b'+', b'}', b'\r', b'\n']),
+        10..100 => {
+            let (tens, ones) = (digit(len / 10), digit(len));
+            out.extend_from_slice(&[b'{', tens, ones, b'+', b'}', b'\r', b'\n']);
+        }
+        _ => {
+            out.push(b'{');
+            number(out, len);
+            out.extend_from_slice(b"+}\r\n");
+        }
+    }
 }
 
-/// Without an allocation: there are three in every line of a dump.
 fn number(out: &mut Vec<u8>, number: usize) {
     if number >= 10 {
         self::number(out, number / 10);
     }
-    out.push(DIGITS.get(number % 10).copied().unwrap_or(b'0'));
+    out.push(digit(number));
 }
 
-const DIGITS: &[u8; 10] = b"0123456789";
+/// The last digit of a number.
+fn digit(number: usize) -> u8 {
+    b'0' + u8::try_from(number % 10).unwrap_or_default()
+}
+
 const LINE_END: &[u8] = b"\r\n";

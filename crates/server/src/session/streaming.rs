@@ -37,6 +37,7 @@ pub(super) use self::teller::{Teller, history};
 use super::{End, OUTPUT_BYTES, Session};
 use crate::dump::{Page, Wanted};
 use crate::output::Progress;
+use crate::repair::Names;
 use crate::slaves::Membership;
 use crate::status::{SessionState, StreamMode};
 
@@ -70,7 +71,7 @@ enum Phase {
 /// What the pool has made for this session; `None` when it failed.
 enum Work {
     Page(Option<Page>),
-    Endangered(Option<Vec<MailboxName>>),
+    Endangered(Option<Names>),
 }
 
 enum Event {

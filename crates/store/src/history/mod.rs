@@ -119,7 +119,10 @@ impl History {
         for note in notes {
             self.changes += 1;
             self.bytes += Notes::bytes_of(note.mailbox);
-            let full = block.take_if(|block| !block.has_room(note.sequence));
+            let mut full = block.take_if(|block| !block.has_room(note.sequence));
+            if let Some(full) = &mut full {
+                Arc::make_mut(full).shrink();
+            }
             self.keep(full);
             let block = block.get_or_insert_with(|| Arc::new(Notes::starting_with(note.sequence)));
             Arc::make_mut(block).push(&note);

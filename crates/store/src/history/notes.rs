@@ -93,6 +93,13 @@ impl Notes {
         self.heads.push(head);
     }
 
+    /// Gives back memory that was meant for more.
+    pub(super) fn shrink(&mut self) {
+        self.keys.shrink_to_fit();
+        self.heads.shrink_to_fit();
+        self.locations.shrink_to_fit();
+    }
+
     /// The changes behind a position.
     pub(super) fn after(&self, position: Sequence) -> impl Iterator<Item = Note<'_>> {
         let passed = (position.0 + 1).saturating_sub(self.first.0);

@@ -16,8 +16,7 @@ const LEAF_ENTRIES_MIN: usize = 16;
 /// Children in the order of their keys.
 #[derive(Clone)]
 pub(super) struct Branch {
-    /// A key for each child: no key in it is below, and all keys in the child before are. The first is
-    /// never looked at.
+    /// A key for each child but the first: no key in the child is below, and all in those before are.
     lows: Keys,
     children: Children,
 }
@@ -27,6 +26,9 @@ pub(super) enum Children {
     Leaves(Vec<Arc<Leaf>>),
     Branches(Vec<Arc<Branch>>),
 }
+
+/// A node with a key that parts it from those before.
+pub(super) type Low<N> = (Vec<u8>, Arc<N>);
 
 /// What a node has given to a new one behind it.
 pub(super) struct Split {
@@ -40,8 +42,9 @@ impl Branch {
         Self::over_leaves(vec![(Vec::new(), Arc::default())])
     }
 
-    /// Over some leaves, each with a key that parts it from those before.
-    pub(super) fn over_leaves(nodes: Vec<(Vec<u8>, Arc<Leaf>)>) -> Self {
+    /// Over some leaves, each with a key that parts it from those before; that of the first does not
+    /// matter.
+    pub(super) fn over_leaves(nodes: Vec<Low<Leaf>>) -> Self {
         let (lows, children) = part(nodes);
         Self {
             lows,
@@ -49,7 +52,7 @@ impl Branch {
         }
     }
 
-    pub(super) fn over_branches(nodes: Vec<(Vec<u8>, Arc<Self>)>) -> Self {
+    pub(super) fn over_branches(nodes: Vec<Low<Self>>) -> Self {
         let (lows, children) = part(nodes);
         Self {
             lows,
@@ -77,8 +80,8 @@ impl Branch {
     /// Which child a key belongs to.
     pub(super) fn child_of(&self, key: &[u8]) -> usize {
         match self.lows.search(key) {
-            Ok(at) => at,
-            Err(at) => at.saturating_sub(1),
+            Ok(at) => at + 1,
+            Err(at) => at,
         }
     }
 
@@ -110,7 +113,7 @@ impl Branch {
                 let leaf = Arc::make_mut(leaf);
                 let (seen, right) = set_in_leaf(leaf, new, look);
                 if let Some(right) = right {
-                    self.lows.insert(child + 1, right.first_key());
+                    self.lows.insert(child, right.first_key());
                     leaves.insert(child + 1, Arc::new(right));
                 }
                 seen
@@ -121,7 +124,7 @@ impl Branch {
                 };
                 let (seen, split) = Arc::make_mut(branch).set(new, look);
                 if let Some(Split { low, right }) = split {
-                    self.lows.insert(child + 1, &low);
+                    self.lows.insert(child, &low);
                     branches.insert(child + 1, right);
                 }
                 seen
@@ -169,7 +172,7 @@ impl Branch {
     }
 
     fn len(&self) -> usize {
-        self.lows.len()
+        self.lows.len() + 1
     }
 
     /// Gives the upper half away; all behind `filled` if that is near the end, as when a list is loaded
@@ -177,13 +180,15 @@ impl Branch {
     fn split(&mut self, filled: usize) -> Split {
         let last = self.len() - 1;
         let at = if filled + 2 >= last { last } else { last / 2 };
-        let lows = self.lows.split_off(at);
+        let mut lows = self.lows.split_off(at - 1);
+        let low = lows.get(0).unwrap_or_default().to_vec();
+        lows.remove(0);
         let children = match &mut self.children {
             Children::Leaves(leaves) => Children::Leaves(leaves.split_off(at)),
             Children::Branches(branches) => Children::Branches(branches.split_off(at)),
         };
         Split {
-            low: lows.get(0).unwrap_or_default().to_vec(),
+            low,
             right: Arc::new(Self { lows, children }),
         }
     }
@@ -192,13 +197,13 @@ impl Branch {
     fn join(&mut self, child: usize) {
         for left in [Some(child), child.checked_sub(1)].into_iter().flatten() {
             let joined = match &mut self.children {
-                Children::Leaves(leaves) => join_at(leaves, left, |one, other| one.join(other)),
+                Children::Leaves(leaves) => join_at(leaves, left, Leaf::join),
                 Children::Branches(branches) => join_at(branches, left, |one, other| {
-                    one.joined(other, self.lows.get(left + 1)?)
+                    one.joined(other, self.lows.get(left)?)
                 }),
             };
             if joined {
-                self.lows.remove(left + 1);
+                self.lows.remove(left);
                 return;
             }
         }
@@ -216,8 +221,8 @@ impl Branch {
             (Children::Leaves(_) | Children::Branches(_), _) => return None,
         }
         both.lows.push(low);
-        for at in 1..right.len() {
-            both.lows.push(right.lows.get(at).unwrap_or_default());
+        for low in right.lows.iter() {
+            both.lows.push(low);
         }
         Some(both)
     }
@@ -267,11 +272,13 @@ fn set_in_leaf<T>(
     (seen, right)
 }
 
-fn part<N>(nodes: Vec<(Vec<u8>, Arc<N>)>) -> (Keys, Vec<Arc<N>>) {
+fn part<N>(nodes: Vec<Low<N>>) -> (Keys, Vec<Arc<N>>) {
     let mut lows = Keys::default();
     let mut children = Vec::with_capacity(nodes.len());
-    for (low, node) in nodes {
-        lows.push(&low);
+    for (at, (low, node)) in nodes.into_iter().enumerate() {
+        if at > 0 {
+            lows.push(&low);
+        }
         children.push(node);
     }
     lows.shrink();

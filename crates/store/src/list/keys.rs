@@ -12,6 +12,8 @@ pub(super) struct Keys {
     octets: Vec<u8>,
     /// Where each ends, and the next begins.
     ends: Vec<u16>,
+    /// How many octets all of them begin with.
+    shared: u16,
 }
 
 impl Keys {
@@ -31,10 +33,22 @@ impl Keys {
     /// Where a key is, or where it would have to be.
     pub(super) fn search(&self, key: &[u8]) -> Result<usize, usize> {
         let (mut low, mut high) = (0, self.len());
+        let shared = usize::from(self.shared);
+        let beginning = self.octets.get(..shared).unwrap_or_default();
+        match beginning.cmp(key.get(..shared).unwrap_or(key)) {
+            Ordering::Less => return Err(high),
+            Ordering::Equal => {}
+            Ordering::Greater => return Err(0),
+        }
+        let key = key.get(shared..).unwrap_or_default();
+        let lead = lead_of(key);
         while low < high {
             let middle = usize::midpoint(low, high);
-            let here = self.get(middle).unwrap_or_default();
-            match here.cmp(key) {
+            let here = self.get(middle).and_then(|here| here.get(shared..));
+            let here = here.unwrap_or_default();
+            // Mostly that is enough, and no function has to be called for a few octets.
+            let order = lead_of(here).cmp(&lead).then_with(|| here.cmp(key));
+            match order {
                 Ordering::Equal => return Ok(middle),
                 Ordering::Less => low = middle + 1,
                 Ordering::Greater => high = middle,
@@ -56,6 +70,9 @@ impl Keys {
         for end in self.ends.iter_mut().skip(at) {
             *end = end.saturating_add(narrow(key.len()));
         }
+        if at == 0 || at + 1 == self.len() {
+            self.share();
+        }
     }
 
     pub(super) fn remove(&mut self, at: usize) {
@@ -68,6 +85,9 @@ impl Keys {
         for end in self.ends.iter_mut().skip(at) {
             *end = end.saturating_sub(len);
         }
+        if at == 0 || at == self.len() {
+            self.share();
+        }
     }
 
     /// The keys from the one at `at` on; those before it stay.
@@ -79,12 +99,31 @@ impl Keys {
             *end = end.saturating_sub(narrow(start));
         }
         self.shrink();
-        Self { octets, ends }
+        self.share();
+        let mut right = Self {
+            octets,
+            ends,
+            shared: 0,
+        };
+        right.share();
+        right
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        (0..self.len()).filter_map(|at| self.get(at))
     }
 
     pub(super) fn shrink(&mut self) {
         self.octets.shrink_to_fit();
         self.ends.shrink_to_fit();
+    }
+
+    /// They are in order: what the first and the last begin with, all do.
+    fn share(&mut self) {
+        let first = self.get(0).unwrap_or_default();
+        let last = self.len().checked_sub(1).and_then(|last| self.get(last));
+        let pairs = first.iter().zip(last.unwrap_or_default());
+        self.shared = narrow(pairs.take_while(|(one, other)| one == other).count());
     }
 
     fn start(&self, at: usize) -> usize {
@@ -96,6 +135,16 @@ impl Keys {
         let end = usize::from(*self.ends.get(at)?);
         Some(self.start(at)..end)
     }
+}
+
+/// The first octets of a key, as a number that is in the same order.
+fn lead_of(key: &[u8]) -> u64 {
+    if let Some(lead) = key.first_chunk() {
+        return u64::from_be_bytes(*lead);
+    }
+    let shift = |lead: u64, octet: &u8| lead << 8 | u64::from(*octet);
+    let missing = 8 - key.len().min(8);
+    key.iter().fold(0, shift) << (8 * missing).min(63)
 }
 
 fn narrow(octets: usize) -> u16 {

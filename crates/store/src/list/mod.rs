@@ -20,7 +20,7 @@ use std::sync::Arc;
 use proto::{EntryRef, MailboxName, NameRef};
 
 use crate::{Sequence, Stored};
-use branch::Branch;
+use branch::{Branch, Low};
 pub(crate) use leaf::Leaf;
 pub(crate) use walk::Walk;
 
@@ -144,7 +144,7 @@ impl List {
 impl FromIterator<Leaf> for List {
     fn from_iter<T: IntoIterator<Item = Leaf>>(leaves: T) -> Self {
         let mut len = 0;
-        let mut nodes: Vec<(Vec<u8>, Arc<Leaf>)> = Vec::new();
+        let mut nodes: Vec<Low<Leaf>> = Vec::new();
         for leaf in leaves.into_iter().filter(|leaf| leaf.len() > 0) {
             len += leaf.len();
             nodes.push((leaf.first_key().to_vec(), Arc::new(leaf)));
@@ -165,10 +165,7 @@ impl FromIterator<Leaf> for List {
 }
 
 /// Branches over nodes that stand behind each other.
-fn over<N>(
-    nodes: Vec<(Vec<u8>, Arc<N>)>,
-    branch: fn(Vec<(Vec<u8>, Arc<N>)>) -> Branch,
-) -> Vec<(Vec<u8>, Arc<Branch>)> {
+fn over<N>(nodes: Vec<Low<N>>, branch: fn(Vec<Low<N>>) -> Branch) -> Vec<Low<Branch>> {
     let mut nodes = nodes.into_iter().peekable();
     let mut above = Vec::new();
     while let Some((low, _)) = nodes.peek() {

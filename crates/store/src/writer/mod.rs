@@ -5,7 +5,8 @@ mod alone;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use proto::Refusal;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -91,6 +92,9 @@ enum Waiting {
     },
 }
 
+/// How long the writer looks out for the next edit before it sleeps: a round trip on a local network.
+const LOOK_OUT: Duration = Duration::from_micros(100);
+
 /// Decides edits, writes them, and publishes the versions they lead to.
 pub struct Writer {
     shared: Arc<Shared>,
@@ -155,7 +159,7 @@ impl Writer {
         loop {
             let command = match self.rest.take() {
                 Some(job) => Some(Command::Edit(job)),
-                None => self.queue.blocking_recv(),
+                None => self.next_command(),
             };
             match command {
                 Some(Command::Stop) | None => break,
@@ -164,6 +168,23 @@ impl Writer {
         }
         self.queue.close();
         while self.step() != Flow::Stopped {}
+    }
+
+    /// Waits for a command; `None`: none will come.
+    ///
+    /// A peer that makes one edit after another asks again as soon as it has its answer. To be woken
+    /// takes this thread about as long, so it looks out for a moment before it goes to sleep; whoever
+    /// else has use for the processor gets it.
+    fn next_command(&mut self) -> Option<Command> {
+        let answered = Instant::now();
+        while answered.elapsed() < LOOK_OUT {
+            match self.queue.try_recv() {
+                Ok(command) => return Some(command),
+                Err(mpsc::error::TryRecvError::Empty) => thread::yield_now(),
+                Err(mpsc::error::TryRecvError::Disconnected) => return None,
+            }
+        }
+        self.queue.blocking_recv()
     }
 
     /// Makes one group of what is queued, without waiting.

@@ -9,7 +9,7 @@ use tracing::{info, warn};
 
 use super::dumping::Job;
 use crate::listener::Shared;
-use crate::repair::{self, Lacking};
+use crate::repair::{self, Lacking, Names};
 
 /// How long a repair pass waits for the store's history.
 const HISTORY_WAIT_MAX: Duration = Duration::from_mins(1);
@@ -20,9 +20,9 @@ const NAMES_MAX: usize = 20_000;
 /// Where the repair pass stands.
 pub(super) enum Repair {
     /// The pool looks for endangered names.
-    Looking(Job<Vec<MailboxName>>),
-    /// They are being sent.
-    Sending(std::vec::IntoIter<MailboxName>),
+    Looking(Job<Names>),
+    /// They are being sent; so many have been.
+    Sending(Names, usize),
     /// All have been sent.
     Done,
 }
@@ -38,16 +38,21 @@ impl Repair {
                 warn!("repair pass with less history than there is: it takes long to be read");
             }
         };
-        let store = shared.store.clone();
+        let (store, latest) = (shared.store.clone(), shared.repairs.clone());
         let look = move || {
             let version = store.current();
-            repair::endangered(&version, &lacking(&version, proven))
+            match known(&version, proven) {
+                Some(names) => repair::endangered(&version, &names),
+                None => latest.of(&version, || {
+                    repair::endangered(&version, &unknown(&version))
+                }),
+            }
         };
         let job = Job::start_after(&shared.dump_pool, history_read, look);
         Self::Looking(job)
     }
 
-    pub(super) fn found(&mut self, names: Vec<MailboxName>) {
+    pub(super) fn found(&mut self, names: Names) {
         info!(
             lines = names.len(),
             "repair pass for names that a Cyrus slave may have lost"
@@ -55,16 +60,17 @@ impl Repair {
         *self = if names.is_empty() {
             Self::Done
         } else {
-            Self::Sending(names.into_iter())
+            Self::Sending(names, 0)
         };
     }
 
     /// The next name to send again.
     pub(super) fn next(&mut self) -> Option<MailboxName> {
-        let Self::Sending(names) = self else {
+        let Self::Sending(names, sent) = self else {
             return None;
         };
-        let next = names.next();
+        let next = names.get(*sent).cloned();
+        *sent += 1;
         if next.is_none() {
             *self = Self::Done;
         }
@@ -76,23 +82,32 @@ impl Repair {
     }
 }
 
-/// What the slave may hold that `version` lacks, as far as history tells.
-fn lacking(version: &Version, proven: Option<(Epoch, Sequence)>) -> Lacking {
-    let history = version.history();
-    let deleted_since = |position: Sequence| {
-        let notes = history.since(position)?;
-        let deleted = notes.filter(|note| note.new_location.is_none());
-        Some(deleted.map(|note| note.mailbox))
-    };
-    let known = proven
-        .filter(|(epoch, position)| *epoch == version.epoch() && *position <= version.sequence());
-    if let Some(deleted) = known.and_then(|(_, position)| deleted_since(position)) {
-        let deleted: Vec<NameRef<'_>> = deleted.take(NAMES_MAX + 1).collect();
-        if deleted.len() <= NAMES_MAX {
-            return Lacking::Names(deleted.into_iter().map(NameRef::to_name).collect());
-        }
+/// What a slave that was in step at `proven` may hold that `version` lacks; `None`: nobody knows.
+fn known(version: &Version, proven: Option<(Epoch, Sequence)>) -> Option<Lacking> {
+    let (epoch, position) = proven?;
+    if epoch != version.epoch() || position > version.sequence() {
+        return None;
     }
-    let deleted = deleted_since(history.start()).into_iter().flatten();
+    let deleted: Vec<NameRef<'_>> = deleted_since(version, position)?
+        .take(NAMES_MAX + 1)
+        .collect();
+    let few = deleted.len() <= NAMES_MAX;
+    few.then(|| Lacking::Names(deleted.into_iter().map(NameRef::to_name).collect()))
+}
+
+/// What a slave of which nothing is known may hold that `version` lacks, as far as history tells.
+fn unknown(version: &Version) -> Lacking {
+    let start = version.history().start();
+    let deleted = deleted_since(version, start).into_iter().flatten();
     let endangering = deleted.filter(|name| repair::endangers_others(*name));
     Lacking::Unknown(endangering.map(NameRef::to_name).collect())
+}
+
+fn deleted_since(
+    version: &Version,
+    position: Sequence,
+) -> Option<impl Iterator<Item = NameRef<'_>>> {
+    let notes = version.history().since(position)?;
+    let deleted = notes.filter(|note| note.new_location.is_none());
+    Some(deleted.map(|note| note.mailbox))
 }
