@@ -52,7 +52,7 @@ impl Default for ServerConfig {
             implementation: "mupdate-rs".into(),
             version: env!("CARGO_PKG_VERSION").into(),
             upstream: None,
-            connections_max: 4096,
+            connections_max: 8192,
             login_timeout: Duration::from_mins(1),
             idle_timeout: Duration::from_hours(3),
             failed_login_pause: Duration::from_secs(3),

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use proto::codec::{Tag, encode};
-use proto::{MailboxName, NameRef};
-use store::{HostFilter, Listed, Version};
+use proto::{LocationRef, MailboxName, NameRef};
+use store::{HostFilter, Listed, Matching, Version};
 
 /// A page is full at this many octets.
 pub(crate) const PAGE_BYTES: usize = 256 * 1024;
@@ -37,15 +37,32 @@ impl Wanted {
     }
 
     pub(crate) fn includes(&self, listed: &Listed<'_>) -> bool {
-        let location = listed.entry.location();
+        self.allows(listed) && self.includes_location(listed.entry.location())
+    }
+
+    /// Whether an entry is wanted, wherever its mailbox is.
+    fn allows(&self, listed: &Listed<'_>) -> bool {
         match self {
-            Self::All => true,
-            Self::LocationPrefix(prefix) => location.as_bytes().starts_with(prefix),
-            Self::Hosts(hosts) => hosts.matches(location),
-            Self::Resync(hosts) => {
-                !listed.held && hosts.as_ref().is_none_or(|hosts| hosts.matches(location))
-            }
+            Self::All | Self::LocationPrefix(_) | Self::Hosts(_) => true,
+            Self::Resync(_) => !listed.held,
         }
+    }
+
+    fn includes_location(&self, location: LocationRef<'_>) -> bool {
+        match self {
+            Self::All | Self::Resync(None) => true,
+            Self::LocationPrefix(prefix) => location.as_bytes().starts_with(prefix),
+            Self::Hosts(hosts) | Self::Resync(Some(hosts)) => hosts.matches(location),
+        }
+    }
+
+    /// The entries of `version` behind a name that may be wanted, as far as their locations tell.
+    fn matching<'a>(
+        &self,
+        version: &'a Version,
+        after: Option<&MailboxName>,
+    ) -> Matching<'a, impl Fn(LocationRef<'_>) -> bool> {
+        version.matching_after(after, |location| self.includes_location(location))
     }
 }
 
@@ -68,12 +85,13 @@ pub(crate) fn page(
 ) -> Page {
     let mut bytes = Vec::with_capacity(PAGE_BYTES + 1024);
     let (mut next, mut last) = (None, None);
-    for (seen, listed) in version.after(after).enumerate() {
-        if wanted.includes(&listed) {
+    let mut entries = wanted.matching(version, after);
+    while let Some(listed) = entries.next() {
+        if wanted.allows(&listed) {
             encode::entry_line(&mut bytes, tag, listed.mailbox, listed.entry);
             last = Some(listed.mailbox);
         }
-        if bytes.len() >= PAGE_BYTES || seen + 1 >= PAGE_ENTRIES_MAX {
+        if bytes.len() >= PAGE_BYTES || entries.looked_at() >= PAGE_ENTRIES_MAX {
             next = Some(listed.mailbox.to_name());
             break;
         }
@@ -88,7 +106,8 @@ pub(crate) fn page(
 /// The wanted names of `version` in plain octet order, for backends up to Cyrus 3.4, whose
 /// `ctl_mboxlist -m` walks their own list that way.
 pub(crate) fn names_in_octet_order(version: &Version, wanted: &Wanted) -> Vec<MailboxName> {
-    let matching = version.walk().filter(|listed| wanted.includes(listed));
+    let matching = wanted.matching(version, None);
+    let matching = matching.filter(|listed| wanted.allows(listed));
     let mut names: Vec<MailboxName> = matching.map(|listed| listed.mailbox.to_name()).collect();
     names.sort_by_cached_key(MailboxName::to_vec);
     names

@@ -17,8 +17,8 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use proto::{MailboxName, NameRef};
-use store::{Epoch, Listed, Sequence, Version};
+use proto::MailboxName;
+use store::{Epoch, Listed, Octets, Sequence, Version};
 
 /// Octets that stand for `!`, `.` and `^` in a key.
 const KEY_DOMAIN: u8 = 0x1D;
@@ -30,8 +30,8 @@ const KEY_CARET: u8 = b'.';
 pub(crate) enum Lacking {
     /// These names, deleted since the slave was last known to be in step.
     Names(Vec<MailboxName>),
-    /// Nobody knows; these are the deleted names that history still has and that
-    /// [endanger others](endangers_others).
+    /// Nobody knows; these are the deleted names that history still has, at least those with
+    /// [`endangering_octets`].
     Unknown(Vec<MailboxName>),
 }
 
@@ -77,11 +77,8 @@ pub(crate) fn endangered(version: &Version, lacking: &Lacking) -> Names {
             for name in deleted {
                 prefixes.add_carets(name.key());
             }
-            // One walk for both: hardly any name has such an octet, and the list is long.
-            let suspects = version.walk().filter(|listed| {
-                let key = listed.mailbox.key();
-                key.iter().any(|octet| (0x20..=KEY_CARET).contains(octet))
-            });
+            // Hardly any name has such an octet, and the list is long.
+            let suspects = version.walk_with(Octets::between(0x20..=KEY_CARET));
             for Listed { mailbox, .. } in suspects {
                 prefixes.add_carets(mailbox.key());
                 if has_low_octet(mailbox.key()) {
@@ -95,10 +92,10 @@ pub(crate) fn endangered(version: &Version, lacking: &Lacking) -> Names {
     }
 }
 
-/// Whether its deletion endangers names on a list that nothing is known of, beyond those that are
-/// endangered anyway.
-pub(crate) fn endangers_others(deleted: NameRef<'_>) -> bool {
-    deleted.key().contains(&KEY_CARET)
+/// Octets without one of which the deletion of a name endangers no names on a list that nothing is
+/// known of, beyond those that are endangered anyway.
+pub(crate) fn endangering_octets() -> Octets {
+    Octets::between(KEY_CARET..=KEY_CARET)
 }
 
 /// Whether any sibling below the dot could have been deleted before this name.
@@ -189,7 +186,7 @@ mod tests {
     }
 
     /// A list with these names.
-    fn version(names: &BTreeSet<MailboxName>) -> std::sync::Arc<Version> {
+    fn version(names: &BTreeSet<MailboxName>) -> Arc<Version> {
         let dir = tempfile::tempdir().unwrap();
         let (store, _) = Store::open(
             OsFileSystem,
@@ -322,7 +319,7 @@ mod tests {
         #[test]
         fn a_merge_with_an_unknown_slave_ends_right(slave in names(), list in names()) {
             let mut merged = merge(&slave, &list);
-            let carets = slave.difference(&list).filter(|name| endangers_others(name.lend()));
+            let carets = slave.difference(&list).filter(|name| name.key().contains(&KEY_CARET));
             let lacking = Lacking::Unknown(carets.cloned().collect());
             merged.extend(endangered(&version(&list), &lacking).iter().cloned());
             prop_assert_eq!(merged, list);

@@ -5,16 +5,16 @@ use std::ops::{Bound, Range};
 use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
-use proto::{Entry, MailboxName, NameRef};
+use proto::{Entry, LocationRef, MailboxName, NameRef};
 
 use crate::buckets::Buckets;
 use crate::digest::Digester;
 use crate::digests::{Digests, Part, Tally};
 use crate::history::History;
-use crate::list::{List, Listed};
+use crate::list::{List, Listed, Matching};
 use crate::log::{Change, LogPosition, Operation};
 use crate::place::{Follows, OwnerHistory, Place, Reached, Standing};
-use crate::{Epoch, HostFilter, Lineage, Root, Sequence, Sum};
+use crate::{Epoch, HostFilter, Lineage, Octets, Root, Sequence, Sum};
 
 /// Owners counted before their sums go where they belong.
 const OWNERS_AT_ONCE: usize = 4096;
@@ -123,10 +123,25 @@ impl Version {
         self.list.iter()
     }
 
+    /// All entries whose key has one of some octets, and perhaps some others, in key order.
+    pub fn walk_with(&self, octets: Octets) -> impl Iterator<Item = Listed<'_>> {
+        self.list.iter().with(octets)
+    }
+
     /// The entries behind a name (which need not have one) in key order: the next page of a dump.
     pub fn after(&self, mailbox: Option<&MailboxName>) -> impl Iterator<Item = Listed<'_>> {
         let start = mailbox.map_or(Bound::Unbounded, |name| Bound::Excluded(name.key()));
         self.list.starting(start)
+    }
+
+    /// As [`Version::after`], but only entries whose location is wanted.
+    pub fn matching_after<F: Fn(LocationRef<'_>) -> bool>(
+        &self,
+        mailbox: Option<&MailboxName>,
+        wanted: F,
+    ) -> Matching<'_, F> {
+        let start = mailbox.map_or(Bound::Unbounded, |name| Bound::Excluded(name.key()));
+        self.list.starting(start).matching(wanted)
     }
 
     /// The entries whose key ([`MailboxName::key`]) is this one or behind it, in key order.

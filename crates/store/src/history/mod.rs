@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use imbl::OrdMap;
 
-use crate::Sequence;
 use crate::place::Follows;
+use crate::{Octets, Sequence};
 pub use notes::Note;
 pub(crate) use notes::Noted;
 use notes::Notes;
@@ -98,14 +98,28 @@ impl History {
 
     /// The changes after a position, oldest first; `None`: some of them are gone.
     pub fn since(&self, position: Sequence) -> Option<impl Iterator<Item = Note<'_>>> {
+        let blocks = self.blocks_since(position)?;
+        Some(blocks.flat_map(move |notes| notes.after(position)))
+    }
+
+    /// As [`History::since`], but only changes of names whose key has one of some octets, and perhaps
+    /// some others.
+    pub fn since_with(
+        &self,
+        position: Sequence,
+        octets: Octets,
+    ) -> Option<impl Iterator<Item = Note<'_>>> {
+        let blocks = self.blocks_since(position)?;
+        let blocks = blocks.filter(move |notes| notes.octets().meets(octets));
+        Some(blocks.flat_map(move |notes| notes.after(position)))
+    }
+
+    fn blocks_since(&self, position: Sequence) -> Option<impl Iterator<Item = &Notes>> {
         (position >= self.start).then(|| {
             let next = position.next();
-            let block = self
-                .blocks
-                .get_prev(&next)
-                .map_or(next, |(first, _)| *first);
-            let blocks = self.blocks.range(block..);
-            blocks.flat_map(move |(_, notes)| notes.after(position))
+            let before = self.blocks.get_prev(&next).map(|(first, _)| *first);
+            let blocks = self.blocks.range(before.unwrap_or(next)..);
+            blocks.map(|(_, notes)| &**notes)
         })
     }
 

@@ -2,7 +2,7 @@
 
 use proto::{Location, MailboxName, NameRef};
 
-use crate::Sequence;
+use crate::{Octets, Sequence};
 
 /// Most changes of a block: a block is copied when a change is put behind it.
 const NOTES_MAX: usize = 256;
@@ -38,6 +38,7 @@ pub(super) struct Notes {
     keys: Vec<u8>,
     heads: Vec<Head>,
     locations: Vec<Location>,
+    octets: Octets,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -58,6 +59,7 @@ impl Notes {
             keys: Vec::new(),
             heads: Vec::new(),
             locations: Vec::new(),
+            octets: Octets::default(),
         }
     }
 
@@ -76,6 +78,11 @@ impl Notes {
         Sequence(self.first.0.saturating_add(len))
     }
 
+    /// Which octets its keys have.
+    pub(super) fn octets(&self) -> Octets {
+        self.octets
+    }
+
     /// Whether a change can be put behind these.
     pub(super) fn has_room(&self, sequence: Sequence) -> bool {
         sequence == self.next()
@@ -85,6 +92,7 @@ impl Notes {
 
     pub(super) fn push(&mut self, note: &Note<'_>) {
         self.keys.extend_from_slice(note.mailbox.key());
+        self.octets.add_key(note.mailbox.key());
         let head = Head {
             end: u32::try_from(self.keys.len()).unwrap_or(u32::MAX),
             old_location: note.old_location.and_then(|one| self.number(one)),

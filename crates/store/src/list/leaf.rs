@@ -5,7 +5,7 @@ use proto::{AclRef, EntryRef, LocationRef, NameRef, ReservedBy};
 use super::keys::Keys;
 use super::texts::Texts;
 use super::{Listed, room};
-use crate::Sequence;
+use crate::{Octets, Sequence};
 
 /// Most entries of a leaf. What an edit copies, so that older versions keep theirs, is one leaf.
 pub(super) const LEAF_ENTRIES_MAX: usize = 64;
@@ -19,6 +19,7 @@ pub(crate) struct Leaf {
     heads: Vec<Head>,
     locations: Texts,
     acls: Texts,
+    octets: Octets,
 }
 
 /// What a leaf holds of an entry beside texts.
@@ -41,8 +42,8 @@ impl Leaf {
         self.heads.len()
     }
 
-    /// Octets of its texts.
-    pub(super) fn octets(&self) -> usize {
+    /// Length of its texts.
+    pub(super) fn len_of_texts(&self) -> usize {
         self.keys.octets() + self.locations.octets() + self.acls.octets()
     }
 
@@ -77,9 +78,20 @@ impl Leaf {
         (0..self.len()).filter_map(|at| self.get(at))
     }
 
+    /// Which octets its keys have; perhaps some that only keys had that are gone.
+    pub(super) fn octets(&self) -> Octets {
+        self.octets
+    }
+
+    /// Where its entries are, each location once.
+    pub(super) fn locations(&self) -> impl Iterator<Item = LocationRef<'_>> {
+        self.locations.iter().map(LocationRef::of_known)
+    }
+
     pub(super) fn insert(&mut self, at: usize, new: &Listed<'_>) {
         let head = self.head(at, new);
         self.keys.insert(at, new.mailbox.key());
+        self.octets.add_key(new.mailbox.key());
         room(&mut self.heads, 1);
         self.heads.insert(at, head);
     }
@@ -108,12 +120,12 @@ impl Leaf {
 
     /// Whether it is to be split.
     pub(super) fn is_overfull(&self) -> bool {
-        self.len() > LEAF_ENTRIES_MAX || (self.len() > 1 && self.octets() > LEAF_BYTES_MAX)
+        self.len() > LEAF_ENTRIES_MAX || (self.len() > 1 && self.len_of_texts() > LEAF_BYTES_MAX)
     }
 
     /// Whether the next entry has to go into another leaf.
     pub(crate) fn is_full(&self) -> bool {
-        self.len() >= LEAF_ENTRIES_MAX || self.octets() >= LEAF_BYTES_MAX
+        self.len() >= LEAF_ENTRIES_MAX || self.len_of_texts() >= LEAF_BYTES_MAX
     }
 
     /// The entries from the one at `at` on; those before it stay.
@@ -131,7 +143,7 @@ impl Leaf {
     /// Both, if that makes a leaf with room for more.
     pub(super) fn join(&self, right: &Self) -> Option<Self> {
         let fits = self.len() + right.len() <= LEAF_ENTRIES_MAX * 3 / 4
-            && self.octets() + right.octets() <= LEAF_BYTES_MAX * 3 / 4;
+            && self.len_of_texts() + right.len_of_texts() <= LEAF_BYTES_MAX * 3 / 4;
         fits.then(|| self.iter().chain(right.iter()).collect())
     }
 

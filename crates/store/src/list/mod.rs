@@ -22,6 +22,7 @@ use proto::{EntryRef, MailboxName, NameRef};
 use crate::{Sequence, Stored};
 use branch::{Branch, Low};
 pub(crate) use leaf::Leaf;
+pub use walk::Matching;
 pub(crate) use walk::Walk;
 
 /// An entry as it stands in a list, with its mailbox.

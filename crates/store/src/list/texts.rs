@@ -29,6 +29,12 @@ impl Texts {
         span.map_or(&[], |span| self.text(*span))
     }
 
+    /// All that are used.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let used = self.spans.iter().filter(|span| span.uses > 0);
+        used.map(|span| self.text(*span))
+    }
+
     /// One more entry uses a text. It shares the text with any other entry that has it.
     pub(super) fn take(&mut self, text: &[u8]) -> u8 {
         let same = |span: &Span| span.uses > 0 && self.text(*span) == text;

@@ -4,9 +4,20 @@ use std::ops::Bound;
 use std::slice;
 use std::sync::Arc;
 
+use proto::LocationRef;
+
 use super::Listed;
 use super::branch::{Branch, Children};
 use super::leaf::Leaf;
+use crate::Octets;
+
+/// Entries in key order, from some key on, whose location is wanted. Leaves without such a location are
+/// passed over as a whole.
+pub struct Matching<'a, F> {
+    walk: Walk<'a>,
+    wanted: F,
+    looked_at: usize,
+}
 
 /// Entries in key order, from some key on.
 pub(crate) struct Walk<'a> {
@@ -17,6 +28,8 @@ pub(crate) struct Walk<'a> {
     at: usize,
     /// The walk ends before this key.
     end: Option<Box<[u8]>>,
+    /// Leaves whose keys have none of these are passed over.
+    octets: Option<Octets>,
 }
 
 impl<'a> Walk<'a> {
@@ -27,6 +40,7 @@ impl<'a> Walk<'a> {
             leaf: None,
             at: 0,
             end: end.map(Box::from),
+            octets: None,
         };
         let mut branch = root;
         let key = match start {
@@ -82,8 +96,10 @@ impl<'a> Walk<'a> {
     }
 
     fn next_leaf(&mut self) -> Option<&'a Leaf> {
+        let octets = self.octets;
+        let is_wanted = |leaf: &&Arc<Leaf>| octets.is_none_or(|octets| leaf.octets().meets(octets));
         loop {
-            if let Some(leaf) = self.leaves.next() {
+            if let Some(leaf) = self.leaves.find(is_wanted) {
                 return Some(leaf);
             }
             match self.branches.last_mut()?.next() {
@@ -94,19 +110,76 @@ impl<'a> Walk<'a> {
     }
 }
 
+impl<'a> Walk<'a> {
+    /// Without the leaves in whose keys none of some octets occurs.
+    pub(crate) fn with(mut self, octets: Octets) -> Self {
+        self.octets = Some(octets);
+        self
+    }
+
+    /// Only entries whose location is wanted.
+    pub(crate) fn matching<F: Fn(LocationRef<'_>) -> bool>(self, wanted: F) -> Matching<'a, F> {
+        Matching {
+            walk: self,
+            wanted,
+            looked_at: 0,
+        }
+    }
+
+    /// The next entry of the leaf that the walk has come to.
+    fn next_in_leaf(&mut self) -> Option<Listed<'a>> {
+        let listed = self.leaf?.get(self.at)?;
+        self.at += 1;
+        Some(listed)
+    }
+
+    fn go_to(&mut self, leaf: &'a Leaf) {
+        self.leaf = Some(leaf);
+        self.at = 0;
+    }
+}
+
 impl<'a> Iterator for Walk<'a> {
     type Item = Listed<'a>;
 
     fn next(&mut self) -> Option<Listed<'a>> {
         loop {
-            if let Some(listed) = self.leaf.and_then(|leaf| leaf.get(self.at)) {
-                self.at += 1;
+            if let Some(listed) = self.next_in_leaf() {
                 let key = listed.mailbox.key();
                 let is_within = self.end.as_ref().is_none_or(|end| key < &**end);
                 return is_within.then_some(listed);
             }
-            self.leaf = Some(self.next_leaf()?);
-            self.at = 0;
+            let leaf = self.next_leaf()?;
+            self.go_to(leaf);
+        }
+    }
+}
+
+impl<F> Matching<'_, F> {
+    /// How many entries have been looked at one by one.
+    pub fn looked_at(&self) -> usize {
+        self.looked_at
+    }
+}
+
+impl<'a, F: Fn(LocationRef<'_>) -> bool> Iterator for Matching<'a, F> {
+    type Item = Listed<'a>;
+
+    fn next(&mut self) -> Option<Listed<'a>> {
+        loop {
+            while let Some(listed) = self.walk.next_in_leaf() {
+                self.looked_at += 1;
+                if (self.wanted)(listed.entry.location()) {
+                    return Some(listed);
+                }
+            }
+            let leaf = loop {
+                let leaf = self.walk.next_leaf()?;
+                if leaf.locations().any(&self.wanted) {
+                    break leaf;
+                }
+            };
+            self.walk.go_to(leaf);
         }
     }
 }

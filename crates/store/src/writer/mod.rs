@@ -1,12 +1,12 @@
 //! The one who changes the list.
 
 mod alone;
+mod look_out;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use proto::Refusal;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -20,6 +20,7 @@ use crate::recover::Older;
 use crate::rules::{Answer, Batch};
 use crate::store::{Health, Shared};
 use crate::{Origin, Sequence, StoreConfig, Version};
+use look_out::LookOut;
 
 pub(crate) use alone::Alone;
 
@@ -92,9 +93,6 @@ enum Waiting {
     },
 }
 
-/// How long the writer looks out for the next edit before it sleeps: a round trip on a local network.
-const LOOK_OUT: Duration = Duration::from_micros(100);
-
 /// Decides edits, writes them, and publishes the versions they lead to.
 pub struct Writer {
     shared: Arc<Shared>,
@@ -108,6 +106,7 @@ pub struct Writer {
     /// What is left of a batch that was longer than a group.
     rest: Option<Job>,
     snapshots: SyncSender<()>,
+    look_out: LookOut,
 }
 
 /// What a writer is made of.
@@ -146,6 +145,7 @@ impl Writer {
             lock,
             config,
             snapshots,
+            look_out: LookOut::default(),
         }
     }
 
@@ -171,18 +171,20 @@ impl Writer {
     }
 
     /// Waits for a command; `None`: none will come.
-    ///
-    /// A peer that makes one edit after another asks again as soon as it has its answer. To be woken
-    /// takes this thread about as long, so it looks out for a moment before it goes to sleep; whoever
-    /// else has use for the processor gets it.
     fn next_command(&mut self) -> Option<Command> {
-        let answered = Instant::now();
-        while answered.elapsed() < LOOK_OUT {
-            match self.queue.try_recv() {
-                Ok(command) => return Some(command),
-                Err(mpsc::error::TryRecvError::Empty) => thread::yield_now(),
-                Err(mpsc::error::TryRecvError::Disconnected) => return None,
+        if self.look_out.is_worth_while() {
+            let began = Instant::now();
+            while began.elapsed() < look_out::TIME {
+                match self.queue.try_recv() {
+                    Ok(command) => {
+                        self.look_out.saw_something();
+                        return Some(command);
+                    }
+                    Err(mpsc::error::TryRecvError::Empty) => std::hint::spin_loop(),
+                    Err(mpsc::error::TryRecvError::Disconnected) => return None,
+                }
             }
+            self.look_out.saw_nothing();
         }
         self.queue.blocking_recv()
     }

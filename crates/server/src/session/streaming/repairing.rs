@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proto::{MailboxName, NameRef};
-use store::{Epoch, Sequence, Version};
+use store::{Epoch, Note, Sequence, Version};
 use tracing::{info, warn};
 
 use super::dumping::Job;
@@ -88,26 +88,21 @@ fn known(version: &Version, proven: Option<(Epoch, Sequence)>) -> Option<Lacking
     if epoch != version.epoch() || position > version.sequence() {
         return None;
     }
-    let deleted: Vec<NameRef<'_>> = deleted_since(version, position)?
-        .take(NAMES_MAX + 1)
-        .collect();
+    let deleted = deleted(version.history().since(position)?);
+    let deleted: Vec<NameRef<'_>> = deleted.take(NAMES_MAX + 1).collect();
     let few = deleted.len() <= NAMES_MAX;
     few.then(|| Lacking::Names(deleted.into_iter().map(NameRef::to_name).collect()))
 }
 
 /// What a slave of which nothing is known may hold that `version` lacks, as far as history tells.
 fn unknown(version: &Version) -> Lacking {
-    let start = version.history().start();
-    let deleted = deleted_since(version, start).into_iter().flatten();
-    let endangering = deleted.filter(|name| repair::endangers_others(*name));
-    Lacking::Unknown(endangering.map(NameRef::to_name).collect())
+    let history = version.history();
+    let notes = history.since_with(history.start(), repair::endangering_octets());
+    let deleted = deleted(notes.into_iter().flatten());
+    Lacking::Unknown(deleted.map(NameRef::to_name).collect())
 }
 
-fn deleted_since(
-    version: &Version,
-    position: Sequence,
-) -> Option<impl Iterator<Item = NameRef<'_>>> {
-    let notes = version.history().since(position)?;
+fn deleted<'a>(notes: impl Iterator<Item = Note<'a>>) -> impl Iterator<Item = NameRef<'a>> {
     let deleted = notes.filter(|note| note.new_location.is_none());
-    Some(deleted.map(|note| note.mailbox))
+    deleted.map(|note| note.mailbox)
 }
