@@ -10,7 +10,7 @@ use store::Version;
 /// order; small and fast for those in key order, as a dump comes from ours and from Cyrus since 3.6.
 #[derive(Debug, Default)]
 pub(crate) struct Census {
-    /// `None`: nothing is listed.
+    /// `None`: nothing is listed, as before a first sync.
     version: Option<Arc<Version>>,
     /// The last name in key order that was mentioned.
     farthest: Option<MailboxName>,
@@ -24,7 +24,7 @@ impl Census {
     /// Nothing of a version is mentioned yet.
     pub(crate) fn new(version: Arc<Version>) -> Self {
         Self {
-            version: Some(version),
+            version: (!version.is_empty()).then_some(version),
             ..Self::default()
         }
     }
@@ -34,16 +34,23 @@ impl Census {
         let Some(version) = &self.version else {
             return false;
         };
-        if self.farthest.as_ref() >= Some(name) {
+        let listed = if self.farthest.as_ref() >= Some(name) {
             self.skipped.remove(name);
+            version.find(name)
         } else {
-            let between = version.after(self.farthest.as_ref());
-            let skipped = between.take_while(|listed| listed.mailbox < name.lend());
-            self.skipped
-                .extend(skipped.map(|listed| listed.mailbox.to_name()));
+            let rest = version.after(self.farthest.as_ref());
+            let mut rest = rest.skip_while(|listed| {
+                let is_skipped = listed.mailbox < name.lend();
+                if is_skipped {
+                    self.skipped.insert(listed.mailbox.to_name());
+                }
+                is_skipped
+            });
+            let listed = rest.next();
             self.farthest = Some(name.clone());
-        }
-        let Some(listed) = version.find(name) else {
+            listed.filter(|listed| listed.mailbox == name.lend())
+        };
+        let Some(listed) = listed else {
             return false;
         };
         if entry.map(Entry::lend) == Some(listed.entry) {

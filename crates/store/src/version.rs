@@ -129,7 +129,10 @@ impl Version {
     }
 
     /// The entries behind a name (which need not have one) in key order: the next page of a dump.
-    pub fn after(&self, mailbox: Option<&MailboxName>) -> impl Iterator<Item = Listed<'_>> {
+    pub fn after<'a>(
+        &'a self,
+        mailbox: Option<&MailboxName>,
+    ) -> impl Iterator<Item = Listed<'a>> + use<'a> {
         let start = mailbox.map_or(Bound::Unbounded, |name| Bound::Excluded(name.key()));
         self.list.starting(start)
     }

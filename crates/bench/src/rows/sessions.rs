@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use memchr::memmem::Finder;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 use crate::background::DUMP_END;
 use crate::error::{Error, chain};
@@ -32,8 +33,9 @@ pub async fn sessions(run: &Run) -> Result<Vec<Figure>, Error> {
     let edits = edit(run)?;
     let (target, plan) = (run.target.clone(), run.plan.clone());
     let (stop, row_time) = (run.cancel.child_token(), run.plan.row_time);
+    let cancel = stop.clone();
     let worker = Worker::start("sessions", &stop, move || async move {
-        let mut crowd = Crowd::new(target, plan.mailboxes, plan.sessions);
+        let mut crowd = Crowd::new(target, plan.mailboxes, plan.sessions, &cancel)?;
         for step in steps(plan.sessions) {
             let samples = if step == plan.sessions {
                 plan.samples
@@ -99,13 +101,31 @@ impl Found {
     }
 }
 
+/// All sessions. The first ones are asked and answer on this thread; the others only take what they are
+/// sent, on a thread of their own, so that an answer does not wait for the bench to read their lines.
 struct Crowd {
     target: Arc<Target>,
-    question: Vec<u8>,
-    sessions: Vec<mpsc::Sender<Instant>>,
+    asked: Sessions,
+    others: Others,
+    found: Found,
+}
+
+/// Sessions of one thread.
+struct Sessions {
+    target: Arc<Target>,
+    question: Arc<[u8]>,
+    asks: Vec<mpsc::Sender<Instant>>,
     tasks: JoinSet<()>,
     shared: Arc<Shared>,
-    found: Found,
+}
+
+/// How many there are to be, and where to say that there are.
+type Order = (usize, oneshot::Sender<Result<(), Error>>);
+
+/// The sessions of the other thread.
+struct Others {
+    orders: mpsc::Sender<Order>,
+    stop: CancellationToken,
 }
 
 /// What all sessions write to.
@@ -115,8 +135,75 @@ struct Shared {
     ended: AtomicU64,
 }
 
+impl Sessions {
+    fn new(target: &Arc<Target>, question: &Arc<[u8]>, shared: &Arc<Shared>) -> Self {
+        Self {
+            target: target.clone(),
+            question: question.clone(),
+            asks: Vec::new(),
+            tasks: JoinSet::new(),
+            shared: shared.clone(),
+        }
+    }
+
+    async fn open(&mut self, upto: usize) -> Result<(), Error> {
+        while self.asks.len() < upto {
+            let mut opening = JoinSet::new();
+            for _ in self.asks.len()..upto.min(self.asks.len() + OPENING_AT_ONCE) {
+                opening.spawn(begin(self.target.clone(), self.question.clone()));
+            }
+            while let Some(one) = opening.join_next().await {
+                let raw = one.map_err(|_| Error::Thread { name: "sessions" })??;
+                let (asks, asked) = mpsc::channel(1);
+                self.asks.push(asks);
+                self.tasks.spawn(session(raw, asked, self.shared.clone()));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Others {
+    fn start(
+        cancel: &CancellationToken,
+        sessions: impl FnOnce() -> Sessions + Send + 'static,
+    ) -> Result<Self, Error> {
+        let stop = cancel.child_token();
+        let (orders, mut ordered) = mpsc::channel::<Order>(1);
+        Worker::start("listeners", &stop, move || async move {
+            let mut sessions = sessions();
+            while let Some((upto, done)) = ordered.recv().await {
+                // Nobody may want to know any more.
+                done.send(sessions.open(upto).await).unwrap_or_default();
+            }
+            Ok(())
+        })?;
+        Ok(Self { orders, stop })
+    }
+
+    async fn open(&self, upto: usize) -> Result<(), Error> {
+        let gone = Error::Thread { name: "listeners" };
+        let (done, opened) = oneshot::channel();
+        match self.orders.send((upto, done)).await {
+            Ok(()) => opened.await.unwrap_or(Err(gone)),
+            Err(_) => Err(gone),
+        }
+    }
+}
+
+impl Drop for Others {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
 impl Crowd {
-    fn new(target: Arc<Target>, mailboxes: u64, sessions: usize) -> Self {
+    fn new(
+        target: Arc<Target>,
+        mailboxes: u64,
+        sessions: usize,
+        cancel: &CancellationToken,
+    ) -> Result<Self, Error> {
         let octets = dump_bytes(mailboxes).saturating_mul(count(sessions));
         let whole_list = octets <= WHOLE_LISTS_BYTES_MAX;
         let question = if whole_list {
@@ -124,18 +211,19 @@ impl Crowd {
         } else {
             format!("U01 UPDATE {{{}+}}\r\n{HOST}\r\n", HOST.len()).into_bytes()
         };
-        let found = Found {
-            whole_list,
-            ..Found::default()
-        };
-        Self {
+        let (question, shared): (Arc<[u8]>, _) = (question.into(), Arc::default());
+        let asked = Sessions::new(&target, &question, &shared);
+        let for_others = target.clone();
+        let others = move || Sessions::new(&for_others, &question, &shared);
+        Ok(Self {
             target,
-            question,
-            sessions: Vec::new(),
-            tasks: JoinSet::new(),
-            shared: Arc::default(),
-            found,
-        }
+            asked,
+            others: Others::start(cancel, others)?,
+            found: Found {
+                whole_list,
+                ..Found::default()
+            },
+        })
     }
 
     /// Up to `step` sessions; whether it goes on.
@@ -166,8 +254,9 @@ impl Crowd {
                 return false;
             }
         };
-        let ended = self.shared.ended.load(Ordering::Relaxed);
+        let ended = self.asked.shared.ended.load(Ordering::Relaxed);
         let latencies = self
+            .asked
             .shared
             .latencies
             .lock()
@@ -199,19 +288,11 @@ impl Crowd {
     }
 
     async fn open(&mut self, step: usize) -> Result<(), Error> {
-        while self.sessions.len() < step {
-            let mut opening = JoinSet::new();
-            for _ in self.sessions.len()..step.min(self.sessions.len() + OPENING_AT_ONCE) {
-                opening.spawn(begin(self.target.clone(), self.question.clone()));
-            }
-            while let Some(one) = opening.join_next().await {
-                let raw = one.map_err(|_| Error::Thread { name: "sessions" })??;
-                let (asks, asked) = mpsc::channel(1);
-                self.sessions.push(asks);
-                self.tasks.spawn(session(raw, asked, self.shared.clone()));
-            }
+        self.asked.open(step.min(ASKED_MAX)).await?;
+        match step.checked_sub(ASKED_MAX) {
+            Some(others) => self.others.open(others).await,
+            None => Ok(()),
         }
-        Ok(())
     }
 
     async fn newcomer(&self) -> Result<(), Error> {
@@ -228,12 +309,12 @@ impl Crowd {
         timeout(PATIENCE, asking).await.map_err(silent)?
     }
 
-    /// NOOPs of one session after another at a rate; how many had no answer.
+    /// NOOPs of one session after another, of those that are asked, at a rate; how many had no answer.
     async fn ask(&self, samples: u64, deadline: Instant) -> u64 {
         let mut clock = interval(ASK_INTERVAL);
         clock.set_missed_tick_behavior(MissedTickBehavior::Burst);
         let (mut asked, mut skipped) = (0, 0);
-        for session in self.sessions.iter().cycle() {
+        for session in self.asked.asks.iter().cycle() {
             if asked >= samples || skipped >= samples || Instant::now() > deadline {
                 break;
             }
@@ -245,7 +326,8 @@ impl Crowd {
             }
         }
         let answered = || {
-            self.shared
+            self.asked
+                .shared
                 .latencies
                 .lock()
                 .map_or(asked, |all| all.samples())
@@ -258,7 +340,7 @@ impl Crowd {
     }
 }
 
-async fn begin(target: Arc<Target>, question: Vec<u8>) -> Result<Raw, Error> {
+async fn begin(target: Arc<Target>, question: Arc<[u8]>) -> Result<Raw, Error> {
     let (server, wait) = (target.name.clone(), DUMP_TIME_MAX);
     let begun = async {
         let mut raw = target.connect_lean().await?;
@@ -305,7 +387,7 @@ async fn session(mut raw: Raw, mut asked: mpsc::Receiver<Instant>, shared: Arc<S
 struct Edits {
     worker: Worker<()>,
     names: Arc<AtomicU64>,
-    stop: tokio_util::sync::CancellationToken,
+    stop: CancellationToken,
 }
 
 fn edit(run: &Run) -> Result<Edits, Error> {
@@ -351,6 +433,8 @@ const HOST: &str = "sessions.test";
 const LOCATION: &str = "sessions.test!default";
 const NAMES: u64 = 50;
 const OPENING_AT_ONCE: usize = 8;
+/// As many as Cyrus can have.
+const ASKED_MAX: usize = 50;
 /// So many may be too many for a server.
 const MANY: usize = 49;
 const SETTLE_TIME: Duration = Duration::from_secs(6);

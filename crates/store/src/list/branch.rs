@@ -7,7 +7,7 @@ use super::keys::Keys;
 use super::leaf::Leaf;
 
 /// Most children of a branch.
-const CHILDREN_MAX: usize = 48;
+pub(super) const CHILDREN_MAX: usize = 48;
 /// With fewer, a branch is joined with the one beside it, if that leaves room for more.
 const CHILDREN_MIN: usize = 12;
 /// The same for the entries of a leaf.
@@ -79,10 +79,7 @@ impl Branch {
 
     /// Which child a key belongs to.
     pub(super) fn child_of(&self, key: &[u8]) -> usize {
-        match self.lows.search(key) {
-            Ok(at) => at + 1,
-            Err(at) => at,
-        }
+        child_at(self.lows.search(key))
     }
 
     /// The leaf that a key belongs to.
@@ -103,8 +100,7 @@ impl Branch {
         new: &Listed<'_>,
         look: impl FnOnce(Option<Listed<'_>>) -> T,
     ) -> (T, Option<Split>) {
-        let key = new.mailbox.key();
-        let child = self.child_of(key);
+        let child = child_at(self.lows.search_from_end(new.mailbox.key()));
         let seen = match &mut self.children {
             Children::Leaves(leaves) => {
                 let Some(leaf) = leaves.get_mut(child) else {
@@ -228,6 +224,14 @@ impl Branch {
     }
 }
 
+/// The child behind the last low key that is not above what was searched for.
+fn child_at(found: Result<usize, usize>) -> usize {
+    match found {
+        Ok(at) => at + 1,
+        Err(at) => at,
+    }
+}
+
 /// Puts one node in the place of two; whether that was possible.
 fn join_at<N>(
     nodes: &mut Vec<Arc<N>>,
@@ -252,7 +256,7 @@ fn set_in_leaf<T>(
     new: &Listed<'_>,
     look: impl FnOnce(Option<Listed<'_>>) -> T,
 ) -> (T, Option<Leaf>) {
-    let (seen, at) = match leaf.search(new.mailbox.key()) {
+    let (seen, at) = match leaf.search_to_set(new.mailbox.key()) {
         Ok(at) => {
             let seen = look(leaf.get(at));
             leaf.replace(at, new);
@@ -284,5 +288,3 @@ fn part<N>(nodes: Vec<Low<N>>) -> (Keys, Vec<Arc<N>>) {
     lows.shrink();
     (lows, children)
 }
-
-pub(super) const CHILDREN_AT_FIRST: usize = CHILDREN_MAX;

@@ -34,11 +34,13 @@ impl Keys {
     pub(super) fn search(&self, key: &[u8]) -> Result<usize, usize> {
         let (mut low, mut high) = (0, self.len());
         let shared = usize::from(self.shared);
-        let beginning = self.octets.get(..shared).unwrap_or_default();
-        match beginning.cmp(key.get(..shared).unwrap_or(key)) {
-            Ordering::Less => return Err(high),
-            Ordering::Equal => {}
-            Ordering::Greater => return Err(0),
+        if shared > 0 {
+            let beginning = self.octets.get(..shared).unwrap_or_default();
+            match beginning.cmp(key.get(..shared).unwrap_or(key)) {
+                Ordering::Less => return Err(high),
+                Ordering::Equal => {}
+                Ordering::Greater => return Err(0),
+            }
         }
         let key = key.get(shared..).unwrap_or_default();
         let lead = lead_of(key);
@@ -55,6 +57,19 @@ impl Keys {
             }
         }
         Err(low)
+    }
+
+    /// As [`Keys::search`], quicker for a key behind all others: what is set mostly comes in order.
+    pub(super) fn search_from_end(&self, key: &[u8]) -> Result<usize, usize> {
+        let last = self.len().checked_sub(1);
+        let is_behind = last
+            .and_then(|last| self.get(last))
+            .is_none_or(|last| last < key);
+        if is_behind {
+            Err(self.len())
+        } else {
+            self.search(key)
+        }
     }
 
     pub(super) fn push(&mut self, key: &[u8]) {

@@ -56,6 +56,11 @@ impl Leaf {
         self.keys.search(key)
     }
 
+    /// The same, on the way to setting it.
+    pub(super) fn search_to_set(&self, key: &[u8]) -> Result<usize, usize> {
+        self.keys.search_from_end(key)
+    }
+
     pub(super) fn get(&self, at: usize) -> Option<Listed<'_>> {
         let head = self.heads.get(at)?;
         let location = LocationRef::of_known(self.locations.get(head.location));

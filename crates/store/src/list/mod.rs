@@ -20,7 +20,7 @@ use std::sync::Arc;
 use proto::{EntryRef, MailboxName, NameRef};
 
 use crate::{Sequence, Stored};
-use branch::{Branch, Low};
+use branch::{Branch, CHILDREN_MAX, Low};
 pub(crate) use leaf::Leaf;
 pub use walk::Matching;
 pub(crate) use walk::Walk;
@@ -171,7 +171,7 @@ fn over<N>(nodes: Vec<Low<N>>, branch: fn(Vec<Low<N>>) -> Branch) -> Vec<Low<Bra
     let mut above = Vec::new();
     while let Some((low, _)) = nodes.peek() {
         let low = low.clone();
-        let children = nodes.by_ref().take(branch::CHILDREN_AT_FIRST).collect();
+        let children = nodes.by_ref().take(CHILDREN_MAX).collect();
         above.push((low, Arc::new(branch(children))));
     }
     above
