@@ -33,7 +33,7 @@ def columns(options, command):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(allow_abbrev=False, description=__doc__.splitlines()[0])
     parser.add_argument("--mupdate", required=True, metavar="FILE",
                         help="our program, with mupdatectl and mupdate-bench beside it")
     parser.add_argument("--export", action="store_true", help="also ours with the change in mailboxes.db before its OK")
