@@ -57,11 +57,6 @@ impl Acl {
     pub fn ptr_eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
-
-    /// Whether there are other handles to this allocation.
-    pub fn is_shared(&self) -> bool {
-        Arc::strong_count(&self.0) > 1
-    }
 }
 
 impl<'a> AclRef<'a> {

@@ -110,7 +110,7 @@ impl Notes {
 
     /// The changes behind a position.
     pub(super) fn after(&self, position: Sequence) -> impl Iterator<Item = Note<'_>> {
-        let passed = (position.0 + 1).saturating_sub(self.first.0);
+        let passed = position.next().0.saturating_sub(self.first.0);
         let passed = usize::try_from(passed).unwrap_or(usize::MAX);
         (passed..self.heads.len()).filter_map(|at| self.get(at))
     }

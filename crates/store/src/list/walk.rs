@@ -108,9 +108,7 @@ impl<'a> Walk<'a> {
             }
         }
     }
-}
 
-impl<'a> Walk<'a> {
     /// Without the leaves in whose keys none of some octets occurs.
     pub(crate) fn with(mut self, octets: Octets) -> Self {
         self.octets = Some(octets);
