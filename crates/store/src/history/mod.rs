@@ -315,3 +315,94 @@ pub(crate) struct Bounds {
     pub(crate) bytes_max: usize,
     pub(crate) hard_cap_factor: usize,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proto::{Location, MailboxName};
+
+    /// Change `number` of the list's; every tenth is a deletion, every hundredth of a name with a dot.
+    fn change(number: u64) -> Noted {
+        let dot = if number.is_multiple_of(100) { "^" } else { "" };
+        let mailbox = format!("user.u{dot}{}", number % 37);
+        let location = |number: u64| {
+            let text = format!("be{}!p{}", number % 3, number % 91);
+            Location::try_from(text.as_bytes()).unwrap()
+        };
+        Noted {
+            sequence: Sequence(number),
+            mailbox: MailboxName::try_from(mailbox.as_bytes()).unwrap(),
+            old_location: (!number.is_multiple_of(7)).then(|| location(number / 2)),
+            new_location: (!number.is_multiple_of(10)).then(|| location(number)),
+        }
+    }
+
+    fn changes(range: std::ops::RangeInclusive<u64>) -> Vec<Noted> {
+        range.map(change).collect()
+    }
+
+    /// A history behind `start` that came in groups of these sizes.
+    fn history(start: u64, groups: &[u64]) -> History {
+        let mut history = History::starting_after(Sequence(start));
+        for group in groups {
+            let last = history.end().0;
+            history.push(&changes(last + 1..=last + group));
+        }
+        history
+    }
+
+    fn assert_holds(history: &History, expected: &[Noted]) {
+        let expected: Vec<Note<'_>> = expected.iter().map(Noted::lend).collect();
+        let found = history.since(history.start()).unwrap();
+        assert!(found.eq(expected.iter().copied()));
+        assert_eq!(history.len(), expected.len());
+        let with_dot = Octets::between(b'.'..=b'.');
+        let has_dot = |note: &Note<'_>| note.mailbox.key().contains(&b'.');
+        let found = history.since_with(history.start(), with_dot).unwrap();
+        assert!(
+            found
+                .filter(has_dot)
+                .eq(expected.iter().copied().filter(has_dot))
+        );
+        for passed in [1, expected.len() / 2, expected.len()] {
+            let position = Sequence(history.start().0 + u64::try_from(passed).unwrap());
+            let rest = expected.get(passed..).unwrap_or_default();
+            assert!(history.since(position).unwrap().eq(rest.iter().copied()));
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+        #[test]
+        fn what_was_noted_is_told_until_it_is_cut(
+            start in 0..500_u64,
+            groups in vec(1..400_u64, 1..12),
+            newer in vec(1..400_u64, 1..6),
+            kept in 1..2000_usize,
+            held in prop::option::of(0..3000_u64),
+        ) {
+            let mut older = history(start, &groups);
+            let end = older.end().0;
+            assert_holds(&older, &changes(start + 1..=end));
+            let before = older.clone();
+            let bounds = Bounds { changes_max: kept, bytes_max: usize::MAX, hard_cap_factor: 8 };
+            older.cut(&bounds, || held.map(Sequence));
+            let excess = u64::try_from(older.len().saturating_sub(kept)).unwrap();
+            // Only what somebody holds stays beyond the bounds.
+            prop_assert!(excess == 0 || held.is_some_and(|held| held <= older.start().0));
+            assert_holds(&older, &changes(older.start().0 + 1..=end));
+            assert_holds(&before, &changes(start + 1..=end));
+            let mut newer = history(end, &newer);
+            let last = newer.end().0;
+            assert_holds(&newer.behind(&older), &changes(older.start().0 + 1..=last));
+            newer.cut(&bounds, || None);
+            let both = newer.behind(&older);
+            let first = if newer.start().0 == end { older.start().0 } else { newer.start().0 };
+            assert_holds(&both, &changes(first + 1..=last));
+        }
+    }
+}

@@ -199,7 +199,9 @@ mod tests {
 
     use proptest::collection::vec;
     use proptest::prelude::*;
-    use proto::{Acl, Entry, Location, ReservedBy};
+    use proto::{Acl, Entry, Location, LocationRef, ReservedBy};
+
+    use crate::Octets;
 
     fn name(number: u32) -> MailboxName {
         let text = format!("user.u{}.f{number}", number % 97);
@@ -289,6 +291,15 @@ mod tests {
             let behind = (Bound::Excluded(&low), Bound::Unbounded);
             let behind: Vec<MailboxName> = model.range(behind).map(|(name, _)| name.clone()).collect();
             prop_assert_eq!(keys(list.starting(Bound::Excluded(low.key()))), behind);
+            let wanted = |location: LocationRef<'_>| location.server() == b"be3.example.org";
+            let on_host = list.starting(Bound::Excluded(low.key())).matching(wanted);
+            let expected = model.range((Bound::Excluded(&low), Bound::Unbounded));
+            let expected = expected.filter(|(_, stored)| wanted(stored.entry.location().lend()));
+            prop_assert!(on_host.map(Listed::to_owned).eq(expected.map(|(name, new)| (name.clone(), new.clone()))));
+            let has = |name: &MailboxName| name.key().contains(&b'7');
+            let found = list.iter().with(Octets::between(b'7'..=b'7'));
+            let found = found.map(|listed| listed.mailbox.to_name()).filter(has);
+            prop_assert!(found.eq(model.keys().filter(|name| has(name)).cloned()));
         }
     }
 
