@@ -17,7 +17,7 @@ use cyrusdb::twoskip::{Database, Options};
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use exporter::{Exporter, ExporterConfig, StyleSetting};
-use store::{Batch, Origin, OsFileSystem, Store, StoreConfig};
+use store::{AsTold, Batch, Origin, OsFileSystem, Store, StoreConfig};
 use tokio::runtime::Runtime;
 
 /// In the file.
@@ -117,7 +117,7 @@ fn compare(bencher: Bencher<'_, '_>) {
         OsFileSystem,
         &place("store"),
         StoreConfig::default(),
-        Box::new(support::Willing),
+        Box::new(AsTold),
     )
     .unwrap();
     for first in (0..MAILBOXES).step_by(1000) {

@@ -16,7 +16,7 @@ use divan::{Bencher, black_box};
 use proto::Edit;
 use proto::codec::encode;
 use store::sim::SimDisk;
-use store::{Batch, FileSystem, Origin, OsFileSystem, Sequence, Store, StoreConfig};
+use store::{AsTold, Batch, FileSystem, Origin, OsFileSystem, Sequence, Store, StoreConfig};
 use tokio::runtime::Runtime;
 
 /// On the list.
@@ -42,7 +42,7 @@ impl Filled {
             fs,
             &directory.path().join("store"),
             StoreConfig::default(),
-            Box::new(support::Willing),
+            Box::new(AsTold),
         )
         .unwrap();
         let filled = Self {

@@ -11,28 +11,10 @@ use std::time::{Duration, Instant};
 use cyrusdb::mailboxes::KeyStyle;
 use cyrusdb::twoskip::{Database, Options};
 use exporter::{Exporter, ExporterConfig, StyleSetting};
-use proto::{Acl, Edit, EditKind, Entry, Location, MailboxName};
-use store::{Batch, Decision, Origin, OsFileSystem, Rules, Sequence, Store, StoreConfig, Stored};
+use proto::{Acl, Edit, EditKind, Location, MailboxName};
+use store::{AsTold, Batch, Origin, OsFileSystem, Sequence, Store, StoreConfig};
 
 type Failure = Box<dyn Error>;
-
-/// Does what it is asked for.
-struct Willing;
-
-impl Rules for Willing {
-    fn decide(&mut self, _: Option<&Stored>, edit: &Edit, _: &Origin) -> Decision {
-        match &edit.kind {
-            EditKind::Activate { location, acl } => Decision::Set {
-                entry: Entry::Active {
-                    location: location.clone(),
-                    acl: acl.clone(),
-                },
-                conflict: false,
-            },
-            _ => Decision::Remove,
-        }
-    }
-}
 
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
@@ -44,7 +26,7 @@ async fn main() -> Result<(), Failure> {
         OsFileSystem,
         &dir.path().join("store"),
         StoreConfig::default(),
-        Box::new(Willing),
+        Box::new(AsTold),
     );
     let store = opened?.0;
     fill(&store, count).await?;

@@ -2,7 +2,9 @@
 
 use thiserror::Error;
 
-use crate::{Acl, InvalidAcl, InvalidLocation, InvalidMailboxName, Location, MailboxName};
+use crate::{
+    Acl, Entry, InvalidAcl, InvalidLocation, InvalidMailboxName, Location, MailboxName, ReservedBy,
+};
 
 /// A wish to change one mailbox's entry (RFC 3656 sections 4.2, 4.3, 4.4, 4.9).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +37,19 @@ pub enum EditKind {
     },
     /// DELETE: forget the mailbox.
     Delete,
+}
+
+impl EditKind {
+    /// The entry that it leads to where it is carried out; `None`: there is none any more.
+    pub fn into_entry(self) -> Option<Entry> {
+        let (location, by) = match self {
+            Self::Activate { location, acl } => return Some(Entry::Active { location, acl }),
+            Self::Reserve { location } => (location, ReservedBy::Reserve),
+            Self::Deactivate { location } => (location, ReservedBy::Deactivate),
+            Self::Delete => return None,
+        };
+        Some(Entry::Reserved { location, by })
+    }
 }
 
 /// Why an edit is answered NO. An answer, not an error: the session goes on.

@@ -165,25 +165,7 @@ mod tests {
     use proptest::collection::{btree_set, vec};
     use proptest::prelude::*;
     use proto::{Edit, EditKind, Location};
-    use store::{Batch, Decision, Origin, OsFileSystem, Rules, Store, StoreConfig, Stored};
-
-    struct Anything;
-
-    impl Rules for Anything {
-        fn decide(&mut self, _: Option<&Stored>, edit: &Edit, _: &Origin) -> Decision {
-            let EditKind::Reserve { location } = &edit.kind else {
-                return Decision::Remove;
-            };
-            let by = proto::ReservedBy::Reserve;
-            Decision::Set {
-                entry: proto::Entry::Reserved {
-                    location: location.clone(),
-                    by,
-                },
-                conflict: false,
-            }
-        }
-    }
+    use store::{AsTold, Batch, Origin, OsFileSystem, Store, StoreConfig};
 
     /// A list with these names.
     fn version(names: &BTreeSet<MailboxName>) -> Arc<Version> {
@@ -192,7 +174,7 @@ mod tests {
             OsFileSystem,
             dir.path(),
             StoreConfig::default(),
-            Box::new(Anything),
+            Box::new(AsTold),
         )
         .unwrap();
         let location = Location::try_from(b"h!p".as_slice()).unwrap();

@@ -77,9 +77,7 @@ mod tests {
     use super::*;
 
     use proto::{Edit, EditKind, Location};
-    use store::{Batch, OsFileSystem, Store, StoreConfig};
-
-    use crate::SlaveRules;
+    use store::{AsTold, Batch, OsFileSystem, Store, StoreConfig};
 
     fn name(text: &str) -> MailboxName {
         MailboxName::try_from(text.as_bytes()).unwrap()
@@ -99,7 +97,7 @@ mod tests {
     /// That of a list with these names, all reserved by be1.
     async fn census(names: &[&str]) -> Census {
         let dir = tempfile::tempdir().unwrap();
-        let rules = Box::new(SlaveRules);
+        let rules = Box::new(AsTold);
         let opened = Store::open(OsFileSystem, dir.path(), StoreConfig::default(), rules);
         let (store, _) = opened.unwrap();
         let reserve = |text: &&str| Edit {

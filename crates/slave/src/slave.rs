@@ -76,7 +76,7 @@ pub struct Slave {
 
 impl Slave {
     /// Begins to follow the master, and to answer kicks. The store must have been opened with
-    /// [`SlaveRules`](crate::SlaveRules), and nobody else may change it. Needs a runtime.
+    /// [`AsTold`](store::AsTold), and nobody else may change it. Needs a runtime.
     pub async fn start(
         config: SlaveConfig,
         store: Store,

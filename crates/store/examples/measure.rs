@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use proto::{Acl, Edit, EditKind, Entry, Location, MailboxName};
-use store::{Batch, Decision, Origin, OsFileSystem, Rules, Store, StoreConfig, Stored};
+use proto::{Acl, Edit, EditKind, Location, MailboxName};
+use store::{AsTold, Batch, Origin, OsFileSystem, Store, StoreConfig};
 
 /// Edits of one batch, as of a backend that pipelines.
 const BATCH: u64 = 200;
@@ -20,24 +20,6 @@ const BATCH: u64 = 200;
 const BACKENDS: u64 = 4;
 /// Folders of a user.
 const FOLDERS: u64 = 12;
-
-struct Grant;
-
-impl Rules for Grant {
-    fn decide(&mut self, _: Option<&Stored>, edit: &Edit, _: &Origin) -> Decision {
-        match &edit.kind {
-            EditKind::Activate { location, acl } => Decision::Set {
-                entry: Entry::Active {
-                    location: location.clone(),
-                    acl: acl.clone(),
-                },
-                conflict: false,
-            },
-            EditKind::Reserve { .. } | EditKind::Deactivate { .. } => Decision::Nothing,
-            EditKind::Delete => Decision::Remove,
-        }
-    }
-}
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -148,7 +130,7 @@ async fn start(dir: &Path, config: &StoreConfig, what: &str) -> Result<(), Box<d
 }
 
 fn open(dir: &Path, config: &StoreConfig) -> Result<(Store, store::OpenReport), store::OpenError> {
-    Store::open(OsFileSystem, dir, config.clone(), Box::new(Grant))
+    Store::open(OsFileSystem, dir, config.clone(), Box::new(AsTold))
 }
 
 async fn load(

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use proto::{Edit, EditKind, Entry, EntryRef, MailboxName, ReservedBy};
+use proto::{Edit, Entry, EntryRef, MailboxName, ReservedBy};
 
 use crate::digest::Digester;
 use crate::history::Noted;
@@ -119,7 +119,7 @@ impl Draft {
     ) -> bool {
         let known = self.version.find(&edit.mailbox);
         let operation = Operation::from(&edit.kind);
-        let new = entry_of(edit.kind);
+        let new = edit.kind.into_entry();
         if is_so(known, new.as_ref()) {
             return false;
         }
@@ -259,15 +259,4 @@ impl Draft {
             changed: true,
         }
     }
-}
-
-/// The entry that a line of the master's leads to.
-fn entry_of(kind: EditKind) -> Option<Entry> {
-    let (location, by) = match kind {
-        EditKind::Activate { location, acl } => return Some(Entry::Active { location, acl }),
-        EditKind::Reserve { location } => (location, ReservedBy::Reserve),
-        EditKind::Deactivate { location } => (location, ReservedBy::Deactivate),
-        EditKind::Delete => return None,
-    };
-    Some(Entry::Reserved { location, by })
 }

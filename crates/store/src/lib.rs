@@ -55,7 +55,7 @@ pub use log::Origin;
 pub use octets::Octets;
 pub use place::{Followed, Following, Mismatch, OwnerHistory, Place, Reached, Standing};
 pub use recover::{Finding, OpenReport};
-pub use rules::{Answer, Batch, Committed, Decision, Rules};
+pub use rules::{Answer, AsTold, Batch, Committed, Decision, Rules};
 pub use scrub::{ScrubFinding, ScrubReport, Scrubbed, Scrubber};
 pub use snapshot::Snapshotter;
 pub use store::{Health, Stepped, Store};

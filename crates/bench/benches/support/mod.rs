@@ -1,8 +1,7 @@
-//! Mailboxes for benches: ten to a user, in the order of keys or far from it; and a store that refuses none.
+//! Mailboxes for benches: ten to a user, in the order of keys or far from it.
 
 use bench::names::FOLDERS;
 use proto::{Acl, Edit, EditKind, Entry, Location, MailboxName};
-use store::{Decision, Origin, Rules, Stored};
 
 /// Name of mailbox `number`.
 pub(crate) fn name(number: usize) -> MailboxName {
@@ -36,22 +35,4 @@ pub(crate) fn edit(number: usize, lap: usize) -> Edit {
 /// Number `i` of an order in which neighbours are far apart.
 pub(crate) fn scatter(i: usize, all: usize) -> usize {
     i * 2_654_435_761 % all
-}
-
-/// Does what it is asked for.
-pub(crate) struct Willing;
-
-impl Rules for Willing {
-    fn decide(&mut self, _: Option<&Stored>, edit: &Edit, _: &Origin) -> Decision {
-        match &edit.kind {
-            EditKind::Activate { location, acl } => Decision::Set {
-                entry: Entry::Active {
-                    location: location.clone(),
-                    acl: acl.clone(),
-                },
-                conflict: false,
-            },
-            _ => Decision::Remove,
-        }
-    }
 }

@@ -15,38 +15,12 @@ use std::time::{Duration, Instant};
 use cyrusdb::mailboxes::{KeyStyle, Naming};
 use cyrusdb::twoskip::{Database, Identity, Options};
 use exporter::{Exporter, ExporterConfig, StyleSetting};
-use proto::{Acl, Edit, EditKind, Entry, Location, MailboxName, ReservedBy};
-use store::{
-    Batch, Decision, Origin, OsFileSystem, Rules, Sequence, Store, StoreConfig, Stored, Version,
-};
+use proto::{Acl, Edit, EditKind, Location, MailboxName};
+use store::{AsTold, Batch, Origin, OsFileSystem, Sequence, Store, StoreConfig, Version};
 use tempfile::TempDir;
 
 /// Longer than anything takes; a test that waits this long fails.
 pub const PATIENCE: Duration = Duration::from_secs(30);
-
-/// Does what it is asked for.
-struct Willing;
-
-impl Rules for Willing {
-    fn decide(&mut self, current: Option<&Stored>, edit: &Edit, _: &Origin) -> Decision {
-        let entry = match &edit.kind {
-            EditKind::Activate { location, acl } => Entry::Active {
-                location: location.clone(),
-                acl: acl.clone(),
-            },
-            EditKind::Reserve { location } | EditKind::Deactivate { location } => Entry::Reserved {
-                location: location.clone(),
-                by: ReservedBy::Reserve,
-            },
-            EditKind::Delete if current.is_none() => return Decision::Nothing,
-            EditKind::Delete => return Decision::Remove,
-        };
-        Decision::Set {
-            entry,
-            conflict: false,
-        }
-    }
-}
 
 pub fn name(text: &str) -> MailboxName {
     MailboxName::try_from(text.as_bytes()).unwrap()
@@ -191,7 +165,7 @@ impl Site {
 
 pub fn open_store(dir: &Path) -> Store {
     let config = StoreConfig::default();
-    let opened = Store::open(OsFileSystem, dir, config, Box::new(Willing));
+    let opened = Store::open(OsFileSystem, dir, config, Box::new(AsTold));
     opened.unwrap().0
 }
 

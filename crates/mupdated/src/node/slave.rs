@@ -7,8 +7,8 @@ use anyhow::{Context, anyhow};
 use client::Login;
 use exporter::{Misfit, import};
 use server::KickSocket;
-use slave::{Slave, SlaveConfig, SlaveRules, Upstream};
-use store::{Sequence, Store};
+use slave::{Slave, SlaveConfig, Upstream};
+use store::{AsTold, Sequence, Store};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -121,7 +121,7 @@ fn slave_config(
 }
 
 async fn open_list(settings: &Settings, places: &Places) -> Result<Store, Failure> {
-    let (store, copied) = open_store(&places.data_dir, settings, SlaveRules)?;
+    let (store, copied) = open_store(&places.data_dir, settings, AsTold)?;
     if copied {
         settle_down(&store).await?;
     }

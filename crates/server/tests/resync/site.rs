@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use client::{Client, Login, Options, Timeouts};
-use proto::{Acl, Edit, EditKind, Entry, Location, LocationRef, MailboxName, Refusal, ReservedBy};
+use proto::{Acl, Edit, EditKind, Entry, Location, LocationRef, MailboxName, Refusal};
 use server::{Asker, DumpPool, KnownSlaves, Listener, Role, Server, ServerConfig, Sessions};
-use store::{Batch, Decision, Origin, OsFileSystem, Rules, Store, StoreConfig, Stored, Version};
+use store::{AsTold, Batch, Origin, OsFileSystem, Store, StoreConfig, Version};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -15,28 +15,6 @@ use transport::sasl::{AuthConfig, Authenticator};
 use transport::users::{UsersFile, set_password};
 
 use crate::peer::List;
-
-/// Every wish is carried out.
-struct Anything;
-
-impl Rules for Anything {
-    fn decide(&mut self, _: Option<&Stored>, edit: &Edit, _: &Origin) -> Decision {
-        let entry = match &edit.kind {
-            EditKind::Activate { location, acl } => Entry::Active {
-                location: location.clone(),
-                acl: acl.clone(),
-            },
-            EditKind::Reserve { location } | EditKind::Deactivate { location } => {
-                reserved(location.clone())
-            }
-            EditKind::Delete => return Decision::Remove,
-        };
-        Decision::Set {
-            entry,
-            conflict: false,
-        }
-    }
-}
 
 struct Open;
 
@@ -80,7 +58,7 @@ impl Site {
             OsFileSystem,
             &dir.path().join("store"),
             store,
-            Box::new(Anything),
+            Box::new(AsTold),
         );
         let store = opened.unwrap().0;
         let authenticator = Authenticator::new(AuthConfig {
@@ -171,14 +149,6 @@ pub(crate) fn active(place: &str, acl: &str) -> Entry {
     Entry::Active {
         location: location(place),
         acl: Acl::try_from(acl.as_bytes()).unwrap(),
-    }
-}
-
-/// As a peer knows it.
-pub(crate) fn reserved(location: Location) -> Entry {
-    Entry::Reserved {
-        location,
-        by: ReservedBy::Reserve,
     }
 }
 

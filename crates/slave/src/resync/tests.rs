@@ -8,21 +8,15 @@ use proto::{Acl, Edit, EditKind, Entry, Location};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
-use store::{Batch, Feed, OsFileSystem, Standing, StoreConfig, Version};
+use store::{AsTold, Batch, Feed, OsFileSystem, Standing, StoreConfig, Version};
 use tempfile::TempDir;
 
 use super::*;
-use crate::SlaveRules;
 
 type List = BTreeMap<MailboxName, Entry>;
 
 fn open(dir: &Path) -> Store {
-    let opened = Store::open(
-        OsFileSystem,
-        dir,
-        StoreConfig::default(),
-        Box::new(SlaveRules),
-    );
+    let opened = Store::open(OsFileSystem, dir, StoreConfig::default(), Box::new(AsTold));
     opened.unwrap().0
 }
 

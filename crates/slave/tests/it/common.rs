@@ -7,8 +7,8 @@ use std::time::Duration;
 use client::Login;
 use proto::{Acl, Entry, Location, MailboxName, ReservedBy};
 use server::KickSocket;
-use slave::{Slave, SlaveConfig, SlaveRules};
-use store::{OsFileSystem, Store, StoreConfig, Version};
+use slave::{Slave, SlaveConfig};
+use store::{AsTold, OsFileSystem, Store, StoreConfig, Version};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
@@ -60,7 +60,7 @@ impl Site {
             OsFileSystem,
             &self.dir.path().join("store"),
             StoreConfig::default(),
-            Box::new(SlaveRules),
+            Box::new(AsTold),
         )
         .unwrap();
         let upstream = self.upstream.parse().unwrap();
