@@ -1,7 +1,7 @@
 //! Free ports on loopback.
 
 use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, TcpStream};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Result, bail};
@@ -10,6 +10,9 @@ use anyhow::{Result, bail};
 ///
 /// Servers are stopped and started again on the same port, so it lies below the range from which the kernel takes
 /// the ports of outgoing connections: none of those may sit on it meanwhile.
+///
+/// It asks by connecting. A listener opened for a look would for a moment live on in each program that another thread
+/// is just starting, and the port be in use for whoever was given it.
 pub fn free_port() -> Result<u16> {
     static TAKEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
     for _ in 0..ATTEMPTS_MAX {
@@ -18,7 +21,7 @@ pub fn free_port() -> Result<u16> {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(port);
-        if fresh && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+        if fresh && TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
             return Ok(port);
         }
     }
