@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::ops::ControlFlow;
 
-use cyrusdb::twoskip::{Database, Options};
+use cyrusdb::twoskip::{Database, Options, Transaction};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use support::sim::SimDisk;
@@ -41,6 +41,15 @@ fn model_listing(model: &Model) -> String {
 
 /// Some puts, replacements and deletions, to the database and to the model.
 fn change(rng: &mut StdRng, database: &mut Database<SimDisk>, model: &mut Model) {
+    changed(rng, database, model).commit().unwrap();
+}
+
+/// The same, not committed yet.
+fn changed<'d>(
+    rng: &mut StdRng,
+    database: &'d mut Database<SimDisk>,
+    model: &mut Model,
+) -> Transaction<'d, SimDisk> {
     let mut transaction = database.write().unwrap();
     for _ in 0..rng.random_range(1..8) {
         let key = format!("user.{:02}", rng.random_range(0..40)).into_bytes();
@@ -55,7 +64,7 @@ fn change(rng: &mut StdRng, database: &mut Database<SimDisk>, model: &mut Model)
             model.insert(key, value);
         }
     }
-    transaction.commit().unwrap();
+    transaction
 }
 
 /// What a file holds for us, after recovery; whatever was lost, it is whole then.
@@ -114,6 +123,69 @@ fn a_cut_after_any_call_leaves_the_old_content_or_the_new() {
         assert!(by_cyrus > 50, "{by_cyrus}");
         cyrus.assert_consistent(&path);
     }
+}
+
+/// The header as DIRTY and the sync of it: the calls with which a transaction begins.
+const FIRST_CALLS: usize = 2;
+
+#[test]
+fn an_early_commit_is_whole_or_undone_until_the_next_sync() {
+    let cyrus = Cyrus::new();
+    let path = cyrus.path("cut.db");
+    let rng = &mut StdRng::seed_from_u64(3);
+    let mut content = fs::read(vector("04-changes.db")).unwrap();
+    let mut model = Model::new();
+    let (_, mut database) = open(&content);
+    database
+        .read()
+        .unwrap()
+        .walk(None, |key, value| {
+            model.insert(key.to_vec(), value.to_vec());
+            true
+        })
+        .unwrap();
+    let mut undone = 0;
+    for round in 0..TRANSACTIONS {
+        let before = model_listing(&model);
+        let (disk, mut database) = open(&content);
+        changed(rng, &mut database, &mut model)
+            .commit_early()
+            .unwrap();
+        let (after, committed) = (model_listing(&model), disk.calls());
+        // Others see it, and find the file clean.
+        let seen = disk.killed_after(content.clone(), committed);
+        let mut reader = Database::open(SimDisk::new(seen), Options::read_only()).unwrap();
+        assert!(reader.read().unwrap().is_clean());
+        assert_eq!(listing(&mut reader).unwrap(), after);
+
+        if round % 2 == 0 {
+            database.sync().unwrap();
+        } else {
+            changed(rng, &mut database, &mut model)
+                .commit_early()
+                .unwrap();
+        }
+        let last = model_listing(&model);
+        let kept = committed + if round % 2 == 0 { 1 } else { FIRST_CALLS };
+        for calls in committed..=disk.calls() {
+            for _ in 0..CUTS {
+                let image = disk.power_cut_after(content.clone(), calls, rng);
+                let found = recovered(&image);
+                if calls < kept {
+                    assert!(found == before || found == after, "{found}");
+                    undone += usize::from(found == before && before != after);
+                } else {
+                    assert!(found == after || found == last, "{found}");
+                }
+                if calls == committed {
+                    fs::write(&path, image).unwrap();
+                    assert_eq!(cyrus.show(&path).unwrap(), found);
+                }
+            }
+        }
+        content = disk.killed_after(content, disk.calls());
+    }
+    assert!(undone > 0);
 }
 
 #[test]

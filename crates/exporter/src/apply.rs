@@ -52,7 +52,8 @@ pub(crate) fn apply(
         step.mailbox(&mut transaction, name, version)?;
         done += 1;
     }
-    track.left(transaction.commit_identified()?);
+    track.left(transaction.commit_early()?);
+    table.unsynced.get_or_insert_with(Instant::now);
     names.drain(..done);
     Ok(Applied::Done)
 }

@@ -1,6 +1,7 @@
 //! The open file, and how mailboxes are written in it.
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use cyrusdb::mailboxes::{KeyStyle, Mailboxes};
 use cyrusdb::twoskip::{Database, Identity};
@@ -17,6 +18,8 @@ pub(crate) struct Table {
     pub(crate) database: Database,
     pub(crate) mailboxes: Mailboxes,
     pub(crate) holders: Holders,
+    /// Since when a commit is there to be seen, but not all on disk: a crash would undo it, whole.
+    pub(crate) unsynced: Option<Instant>,
 }
 
 impl Table {
@@ -59,11 +62,28 @@ impl Table {
                 own_server: config.own_server.clone(),
                 admins: config.admins.clone(),
             },
+            unsynced: None,
         }
     }
 
     pub(crate) fn style(&self) -> KeyStyle {
         self.mailboxes.naming.style
+    }
+
+    /// Gets commits on disk, if the oldest that is not has waited for so long.
+    ///
+    /// The sync that makes a transaction final is one that nobody waits for: the store has its changes, and what a
+    /// crash undoes in the file is compared and written again. So it is left to the first sync of the next
+    /// transaction, if one follows soon.
+    pub(crate) fn sync_after(&mut self, wait: Duration) -> Result<(), ExportError> {
+        if self
+            .unsynced
+            .take_if(|since| since.elapsed() >= wait)
+            .is_some()
+        {
+            self.database.sync().map_err(of_database(&self.path))?;
+        }
+        Ok(())
     }
 
     /// The state of the file, and how many keys it has.

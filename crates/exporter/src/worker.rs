@@ -50,6 +50,9 @@ const HISTORY_WAIT_MAX: Duration = Duration::from_secs(10);
 /// How soon to look again while a reservation is not exported yet.
 const LINGER_STEP: Duration = Duration::from_millis(2);
 
+/// How long the last sync of a transaction waits for the first one of the next.
+const SYNC_DELAY: Duration = Duration::from_millis(10);
+
 /// What the thread tells.
 #[derive(Debug)]
 pub(crate) struct Told {
@@ -164,7 +167,16 @@ impl Worker {
                 (Ok(Turn::Idle), None) => {
                     self.succeeded();
                     let at = self.position.as_ref().map_or(Sequence(0), Position::at);
-                    self.wait(runtime, Some((&mut watch, at)), self.config.poll);
+                    let unsynced = self
+                        .table
+                        .as_ref()
+                        .is_some_and(|table| table.unsynced.is_some());
+                    let at_most = if unsynced {
+                        SYNC_DELAY
+                    } else {
+                        self.config.poll
+                    };
+                    self.wait(runtime, Some((&mut watch, at)), at_most);
                 }
                 (Err(error), None) => {
                     let pause = self.failed(error);
@@ -253,10 +265,23 @@ impl Worker {
             self.compare_page()?;
         } else if self.position.is_none() || self.track.wants_compare() {
             self.start_compare()?;
-        } else if !had_changes {
+        } else if let Some(table) = &mut self.table
+            && !had_changes
+        {
+            table.sync_after(SYNC_DELAY)?;
             return Ok(idle);
         }
-        Ok(Turn::More)
+        Ok(if self.has_more() { Turn::More } else { idle })
+    }
+
+    /// Whether there is something to be done at once.
+    fn has_more(&self) -> bool {
+        let behind = |position: &Position| position.at() < self.store.current().sequence();
+        self.changes.is_some()
+            || self.repair.is_some()
+            || self.scan.is_some()
+            || self.track.wants_compare()
+            || self.position.as_ref().is_none_or(behind)
     }
 
     fn open(&mut self) -> Result<(), ExportError> {

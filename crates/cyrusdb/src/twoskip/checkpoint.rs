@@ -10,7 +10,7 @@ use super::load::Loader;
 use super::pages::Pages;
 use super::peek::{State, read_batch, read_changes};
 use super::record::Kind;
-use super::txn::{Pending, Working};
+use super::txn::{Durability, Pending, Working};
 use crate::file::{Access, Disk, File, FileId};
 use crate::lock::LockKind;
 use crate::{Error, wide};
@@ -343,7 +343,7 @@ impl<F: File> Copy<'_, F> {
                 working.delete(last.key())?;
             }
         }
-        self.header = pending.write(self.file, false)?;
+        self.header = pending.write(self.file, Durability::None)?;
         self.replayed_to = to;
         Ok(())
     }

@@ -11,6 +11,19 @@ use crate::{Error, wide};
 
 /// Most bytes that one transaction may append.
 pub const TRANSACTION_BYTES_MAX: usize = 256 << 20;
+/// What failed, if the last sync of a commit did.
+pub(super) const SYNC_COMMIT: &str = "sync the header that commits a transaction";
+
+/// How much of a commit is on disk when it returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Durability {
+    /// Perhaps nothing, perhaps half of it: for a file that nobody else knows of.
+    None,
+    /// All but the header that makes it count: a crash may undo it, whole.
+    Atomic,
+    /// All.
+    Full,
+}
 
 /// What one transaction has changed so far.
 #[derive(Debug)]
@@ -101,23 +114,30 @@ impl Pending {
         }
     }
 
-    /// Puts the changes into the file. `durable` makes it a commit that survives any crash; without,
-    /// the file must be one that nobody else knows of.
-    pub(crate) fn write(mut self, file: &impl File, durable: bool) -> Result<Header, Error> {
+    /// Puts the changes into the file.
+    pub(crate) fn write(
+        mut self,
+        file: &impl File,
+        durability: Durability,
+    ) -> Result<Header, Error> {
         let committed = self.header.committed;
         if self.is_empty() {
             return Ok(self.header);
         }
         self.append(Head::single(Kind::Commit, committed), &[], &[])?;
-        let sync = |what| {
-            let done = if durable { file.sync() } else { Ok(()) };
+        let sync_for = |wanted: Durability, what| {
+            let done = if durability >= wanted {
+                file.sync()
+            } else {
+                Ok(())
+            };
             done.map_err(Error::io(what))
         };
-        if durable {
+        if durability >= Durability::Atomic {
             let mut dirty = self.header;
             dirty.dirty = true;
             dirty.write(file)?;
-            sync("sync the header before a transaction")?;
+            sync_for(Durability::Atomic, "sync the header before a transaction")?;
         }
         file.write_at(committed, &self.tail)
             .map_err(Error::io("append to the file"))?;
@@ -127,11 +147,11 @@ impl Pending {
             file.write_at(head.offset, &head.encode())
                 .map_err(Error::io("rewrite a record's head"))?;
         }
-        sync("sync a transaction")?;
+        sync_for(Durability::Atomic, "sync a transaction")?;
         let mut header = self.header;
         header.committed = self.end();
         header.write(file)?;
-        sync("sync the header that commits a transaction")?;
+        sync_for(Durability::Full, SYNC_COMMIT)?;
         Ok(header)
     }
 }

@@ -3,15 +3,15 @@
 use super::database::{Database, Identity};
 use super::header::Header;
 use super::recover::recover;
-use super::txn::{Pending, Working};
+use super::txn::{Durability, Pending, SYNC_COMMIT, Working};
 use crate::Error;
-use crate::file::Disk;
+use crate::file::{Disk, File as _};
 
 /// The exclusive lock, and changes collected under it. Dropped without [`commit`](Self::commit), it
 /// has changed nothing.
 ///
 /// Everybody else waits for as long as it lives: find out first what is to be changed, then change it
-/// in portions of some hundreds to a few thousand records (each commit costs three syncs).
+/// in portions of some hundreds to a few thousand records (each commit costs two or three syncs).
 #[derive(Debug)]
 pub struct Transaction<'d, D: Disk> {
     database: &'d mut Database<D>,
@@ -29,6 +29,11 @@ impl<D: Disk> Database<D> {
             header,
             pending: Some(Pending::new(header, fillers)),
         })
+    }
+
+    /// Returns once whatever [`Transaction::commit_early`] has left to be written is on disk.
+    pub fn sync(&self) -> Result<(), Error> {
+        self.file.sync().map_err(Error::io(SYNC_COMMIT))
     }
 }
 
@@ -81,15 +86,21 @@ impl<D: Disk> Transaction<'_, D> {
     /// header could not be synced after the commit (then others see the changes) or it can't be
     /// written at all (then the next locker rolls it back).
     pub fn commit(self) -> Result<(), Error> {
-        self.commit_identified().map(|_| ())
+        self.commit_as(Durability::Full).map(|_| ())
     }
 
-    /// As [`commit`](Self::commit), with the state that this leaves: what is found different later
-    /// is somebody else's doing.
-    pub fn commit_identified(mut self) -> Result<Identity, Error> {
+    /// As [`commit`](Self::commit), but returns as soon as others see the changes, one sync earlier: a
+    /// crash before [`Database::sync`], or before the next transaction's first sync, may leave the file
+    /// as it was before this transaction, whole. Returns the state that it leaves: what is found
+    /// different later is somebody else's doing, or was undone by a crash.
+    pub fn commit_early(self) -> Result<Identity, Error> {
+        self.commit_as(Durability::Atomic)
+    }
+
+    fn commit_as(mut self, durability: Durability) -> Result<Identity, Error> {
         let found = self.identity()?;
         let pending = self.pending.take().ok_or(Error::Aborted)?;
-        let written = pending.write(&self.database.file, true);
+        let written = pending.write(&self.database.file, durability);
         match written {
             Ok(header) => Ok(Identity {
                 committed: header.committed,

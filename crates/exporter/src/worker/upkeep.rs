@@ -1,6 +1,6 @@
 //! What is done now and then: a look at the file, checkpoints, the state file.
 
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use store::Store;
 use tracing::{debug, warn};
@@ -57,6 +57,14 @@ impl Worker {
             } == state
         };
         if self.saved.is_some_and(same) {
+            return;
+        }
+        let synced = self
+            .table
+            .as_mut()
+            .map(|table| table.sync_after(Duration::ZERO));
+        if let Some(Err(error)) = synced {
+            debug!(cause = %error, "can't keep the export's position");
             return;
         }
         match state.save(&self.config.state_file) {
