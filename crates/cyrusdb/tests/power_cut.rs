@@ -232,6 +232,34 @@ fn a_cut_during_a_checkpoint_leaves_the_old_file_or_the_new() {
 }
 
 #[test]
+fn a_transaction_got_ready_is_a_commit_or_nothing() {
+    let start = fs::read(vector("04-changes.db")).unwrap();
+    let rng = &mut StdRng::seed_from_u64(5);
+    for commit in [false, true] {
+        let (disk, mut database) = open(&start);
+        let mut transaction = database.write().unwrap();
+        transaction.get_ready().unwrap();
+        assert_eq!(disk.calls(), FIRST_CALLS);
+        if commit {
+            transaction.put(b"new", b"value").unwrap();
+            transaction.commit().unwrap();
+        } else {
+            transaction.abort();
+        }
+        let new = listing(&mut database).unwrap();
+        let old = support::expected("04-changes");
+        assert_eq!(new != old, commit);
+        let left = disk.killed_after(start.clone(), disk.calls());
+        let mut reader = Database::open(SimDisk::new(left), Options::read_only()).unwrap();
+        assert!(reader.read().unwrap().is_clean());
+        for image in images(&disk, &start, rng) {
+            let found = recovered(&image);
+            assert!(found == old || found == new, "{found}");
+        }
+    }
+}
+
+#[test]
 fn an_aborted_transaction_does_not_touch_the_file() {
     let start = fs::read(vector("04-changes.db")).unwrap();
     let (disk, mut database) = open(&start);

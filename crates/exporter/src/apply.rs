@@ -33,29 +33,19 @@ pub(crate) fn apply(
     track: &mut Track,
     differences: &mut Differences,
 ) -> Result<Applied, cyrusdb::Error> {
-    let mut transaction = table.database.write()?;
-    if track.observe(transaction.identity()?) == Seen::Other {
+    let Some(opened) = Opened::begin(table, track, differences)? else {
         return Ok(Applied::Replaced);
-    }
-    let mut step = Step {
-        mailboxes: &table.mailboxes,
-        holders: &mut table.holders,
-        differences,
-        modified: unix_seconds(SystemTime::now()),
     };
-    let started = Instant::now();
-    let mut done = 0;
-    for name in names.iter().take(bounds.entries_max.max(1)) {
-        if done > 0 && started.elapsed() >= bounds.time_max {
-            break;
-        }
-        step.mailbox(&mut transaction, name, version)?;
-        done += 1;
-    }
-    track.left(transaction.commit_early()?);
-    table.unsynced.get_or_insert_with(Instant::now);
-    names.drain(..done);
+    opened.carry_out(names, version, bounds)?;
     Ok(Applied::Done)
+}
+
+/// The lock, on the file that was expected.
+pub(crate) struct Opened<'a> {
+    transaction: Transaction<'a, PathDisk>,
+    step: Step<'a>,
+    track: &'a mut Track,
+    unsynced: &'a mut Option<Instant>,
 }
 
 struct Step<'a> {
@@ -63,6 +53,67 @@ struct Step<'a> {
     holders: &'a mut Holders,
     differences: &'a mut Differences,
     modified: u64,
+}
+
+impl<'a> Opened<'a> {
+    /// Takes the lock. `None`: the file is not the one that was expected.
+    pub(crate) fn begin(
+        table: &'a mut Table,
+        track: &'a mut Track,
+        differences: &'a mut Differences,
+    ) -> Result<Option<Self>, cyrusdb::Error> {
+        let Table {
+            database,
+            mailboxes,
+            holders,
+            unsynced,
+            ..
+        } = table;
+        let transaction = database.write()?;
+        if track.observe(transaction.identity()?) == Seen::Other {
+            return Ok(None);
+        }
+        Ok(Some(Self {
+            transaction,
+            step: Step {
+                mailboxes,
+                holders,
+                differences,
+                modified: unix_seconds(SystemTime::now()),
+            },
+            track,
+            unsynced,
+        }))
+    }
+
+    /// Does what can be done before it is known which names there will be.
+    pub(crate) fn get_ready(&mut self) -> Result<(), cyrusdb::Error> {
+        self.transaction.get_ready()
+    }
+
+    /// Makes the records of the first names what `version` says, within the bounds, and lets go of the lock. The
+    /// names that it got to are taken off the queue.
+    pub(crate) fn carry_out(
+        mut self,
+        names: &mut VecDeque<MailboxName>,
+        version: &Version,
+        bounds: &TransactionBounds,
+    ) -> Result<(), cyrusdb::Error> {
+        let started = Instant::now();
+        let mut done = 0;
+        for name in names.iter().take(bounds.entries_max.max(1)) {
+            if done > 0 && started.elapsed() >= bounds.time_max {
+                break;
+            }
+            self.step.mailbox(&mut self.transaction, name, version)?;
+            done += 1;
+        }
+        self.track.left(self.transaction.commit_early()?);
+        // What was committed before has been synced with this.
+        *self.unsynced = Some(Instant::now());
+        names.drain(..done);
+        Ok(())
+    }
 }
 
 impl Step<'_> {

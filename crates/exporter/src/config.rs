@@ -100,6 +100,9 @@ pub struct ExporterConfig {
     pub admins: Vec<Vec<u8>>,
     /// What to do with a file that can't be kept.
     pub misfit: Misfit,
+    /// Answers wait for the file: no change is held back, and the file is made ready for it while the store makes it
+    /// durable.
+    pub awaited: bool,
     /// Bounds of a transaction.
     pub transaction: TransactionBounds,
     /// When the file is written anew.
@@ -127,6 +130,7 @@ impl ExporterConfig {
             default_domain: None,
             admins: Vec::new(),
             misfit: Misfit::MoveAside,
+            awaited: false,
             transaction: TransactionBounds::default(),
             checkpoint: CheckpointPolicy::default(),
             poll: Duration::from_secs(1),

@@ -18,7 +18,7 @@ pub(crate) struct Table {
     pub(crate) database: Database,
     pub(crate) mailboxes: Mailboxes,
     pub(crate) holders: Holders,
-    /// Since when a commit is there to be seen, but not all on disk: a crash would undo it, whole.
+    /// Since when the last commit is there to be seen, but not all on disk: a crash would undo it, whole.
     pub(crate) unsynced: Option<Instant>,
 }
 
@@ -70,7 +70,7 @@ impl Table {
         self.mailboxes.naming.style
     }
 
-    /// Gets commits on disk, if the oldest that is not has waited for so long.
+    /// Gets the last commit on disk, if it has waited for so long.
     ///
     /// The sync that makes a transaction final is one that nobody waits for: the store has its changes, and what a
     /// crash undoes in the file is compared and written again. So it is left to the first sync of the next

@@ -32,20 +32,19 @@ use crate::table::Table;
 use crate::track::Track;
 use crate::{ExportError, ExporterConfig, Health, State};
 
+mod ahead;
 mod compare;
 mod linger;
 mod trouble;
 mod upkeep;
+mod waits;
 
 use trouble::Alarm;
 use upkeep::usable_state;
+use waits::{Waits, Woken};
 
 /// How long a checkpoint that has just swapped the files may take to say so.
 const SETTLE: Duration = Duration::from_millis(500);
-
-/// How long the history from before the store's start is waited for; a comparison takes about as
-/// long.
-const HISTORY_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// How soon to look again while a reservation is not exported yet.
 const LINGER_STEP: Duration = Duration::from_millis(2);
@@ -143,8 +142,11 @@ impl Worker {
 
     /// Works until it is told to stop.
     pub(crate) fn run(mut self, runtime: &Runtime) {
-        self.await_history(runtime);
-        let mut watch = self.store.watch();
+        let (stop, awaited) = (self.stop.clone(), self.config.awaited);
+        let mut waits = Waits::new(runtime, &self.store, stop, awaited);
+        if self.lacks_history() {
+            waits.history(&self.store);
+        }
         let mut end: Option<Instant> = None;
         loop {
             if end.is_none() && self.stop.is_cancelled() {
@@ -156,32 +158,13 @@ impl Worker {
                 // Somebody writes; each try for the lock takes its time.
                 (Err(error), Some(end)) if error.is_locked() && Instant::now() < end => {}
                 (_, Some(_)) => break,
-                (Ok(Turn::More), None) => {
+                (Ok(turn), None) => {
                     self.succeeded();
-                    std::thread::sleep(self.config.transaction.pause);
+                    if let Err(error) = self.rest(turn, &mut waits) {
+                        waits.pause(self.failed(error));
+                    }
                 }
-                (Ok(Turn::Linger), None) => {
-                    self.succeeded();
-                    self.wait(runtime, None, LINGER_STEP);
-                }
-                (Ok(Turn::Idle), None) => {
-                    self.succeeded();
-                    let at = self.position.as_ref().map_or(Sequence(0), Position::at);
-                    let unsynced = self
-                        .table
-                        .as_ref()
-                        .is_some_and(|table| table.unsynced.is_some());
-                    let at_most = if unsynced {
-                        SYNC_DELAY
-                    } else {
-                        self.config.poll
-                    };
-                    self.wait(runtime, Some((&mut watch, at)), at_most);
-                }
-                (Err(error), None) => {
-                    let pause = self.failed(error);
-                    self.wait(runtime, None, pause);
-                }
+                (Err(error), None) => waits.pause(self.failed(error)),
             }
         }
         self.stop.cancel();
@@ -191,45 +174,27 @@ impl Worker {
         self.save();
     }
 
-    /// Waits for the history from before the store's start, if that saves a comparison.
-    fn await_history(&self, runtime: &Runtime) {
+    /// Whether the history from before the store's start would save a comparison.
+    fn lacks_history(&self) -> bool {
         let missing = |position: &Position| position.at() < self.store.current().history().start();
-        if !self.position.as_ref().is_some_and(missing) {
-            return;
-        }
-        let mut history = self.store.history_complete();
-        runtime.block_on(async {
-            tokio::select! {
-                _ = history.wait_for(|&complete| complete) => {}
-                () = self.stop.cancelled() => {}
-                () = tokio::time::sleep(HISTORY_WAIT_MAX) => {}
-            }
-        });
+        self.position.as_ref().is_some_and(missing)
     }
 
-    /// Waits for a change of the store, if that is of interest, or the wish to stop.
-    fn wait(
-        &self,
-        runtime: &Runtime,
-        changes: Option<(&mut watch::Receiver<Sequence>, Sequence)>,
-        at_most: Duration,
-    ) {
-        runtime.block_on(async {
-            let news = async {
-                if let Some((watch, at)) = changes
-                    && watch.wait_for(|&head| head > at).await.is_ok()
-                {
-                    return;
+    /// What lies between two steps.
+    fn rest(&mut self, turn: Turn, waits: &mut Waits<'_>) -> Result<(), ExportError> {
+        match turn {
+            Turn::More => std::thread::sleep(self.config.transaction.pause),
+            Turn::Linger => waits.pause(LINGER_STEP),
+            Turn::Idle => {
+                let at = self.position.as_ref().map_or(Sequence(0), Position::at);
+                let unsynced = self.table.as_ref().and_then(|table| table.unsynced);
+                let at_most = unsynced.map_or(self.config.poll, |_| SYNC_DELAY);
+                if waits.change(at, at_most) == Woken::Announced {
+                    self.take_ahead(waits)?;
                 }
-                // Nothing will change any more, or it does not matter.
-                std::future::pending::<()>().await;
-            };
-            tokio::select! {
-                () = news => {}
-                () = self.stop.cancelled() => {}
-                () = tokio::time::sleep(at_most) => {}
             }
-        });
+        }
+        Ok(())
     }
 
     /// One step: at most one transaction for the store's changes, and for a comparison one page or

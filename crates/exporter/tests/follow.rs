@@ -10,6 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use exporter::{Exporter, State};
+use proto::EditKind;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use support::{Site, activate, delete, many, ownership, reserve};
@@ -61,6 +62,35 @@ async fn a_change_is_in_the_file_once_it_is_reached() {
         .await;
     site.assert_equal();
     exporter.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_waits_has_its_change_in_the_file() {
+    let mut site = Site::new();
+    site.config.awaited = true;
+    site.edit(many(2000)).await;
+    let exporter = site.started().await;
+    for round in 0..100 {
+        let mailbox = format!("user.r{round}");
+        let key = format!("Nuser\x1fr{round}").into_bytes();
+        // A reservation is not held back, when somebody may wait for it.
+        for edit in [
+            reserve(&mailbox, "b1.test!p"),
+            activate(&mailbox, "b1.test!p", ""),
+            delete(&mailbox),
+        ] {
+            let there = edit.kind != EditKind::Delete;
+            let sequence = site.edit(vec![edit]).await;
+            assert!(exporter.wait_for(sequence, support::PATIENCE).await);
+            assert_eq!(site.content().contains_key(&key), there, "{round}");
+        }
+        site.edit(vec![activate(&mailbox, "b2.test!p", "")]).await;
+    }
+    site.becomes_equal().await;
+    exporter.shutdown().await;
+    let before = site.identity();
+    site.started().await.shutdown().await;
+    assert_eq!(site.identity(), before);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -168,7 +198,17 @@ async fn owner_and_mode_are_kept_through_checkpoints() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn cyrus_programs_read_write_and_repack_meanwhile() {
+    beside_cyrus_programs(false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn so_they_do_where_answers_wait_for_the_file() {
+    beside_cyrus_programs(true).await;
+}
+
+async fn beside_cyrus_programs(awaited: bool) {
     let mut site = Site::new();
+    site.config.awaited = awaited;
     site.config.checkpoint.bytes_min = 64 << 10;
     site.edit(many(1000)).await;
     let exporter = site.started().await;

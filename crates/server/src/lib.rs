@@ -13,6 +13,7 @@
 
 mod compare;
 mod config;
+mod crier;
 mod dump;
 mod kick;
 mod listener;

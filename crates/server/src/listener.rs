@@ -21,6 +21,7 @@ use transport::sasl::Authenticator;
 use transport::tls::TlsServer;
 
 use crate::ServerConfig;
+use crate::crier::{Audience, crier};
 use crate::planes::DumpPool;
 use crate::repair::Latest;
 use crate::role::Role;
@@ -42,6 +43,7 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 pub(crate) struct Shared {
     pub(crate) config: ServerConfig,
     pub(crate) store: Store,
+    pub(crate) audience: Audience,
     pub(crate) role: Arc<dyn Role>,
     pub(crate) authenticator: Authenticator,
     pub(crate) tls: Option<TlsServer>,
@@ -203,9 +205,13 @@ impl Server {
         stop: CancellationToken,
     ) {
         let tasks = TaskTracker::new();
+        let (audience, crier) = crier(self.store.watch());
+        let telling = stop.clone().run_until_cancelled_owned(crier.run());
+        tasks.spawn(telling);
         let shared = Arc::new(Shared {
             config: self.config,
             store: self.store,
+            audience,
             role: self.role,
             authenticator: self.authenticator,
             tls: self.tls,

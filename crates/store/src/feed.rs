@@ -104,6 +104,13 @@ impl Feed {
         }
     }
 
+    /// Hears of changes from somebody who tells what [`Store::watch`] does, in time.
+    ///
+    /// [`Store::watch`]: crate::Store::watch
+    pub fn listen_to(&mut self, watch: watch::Receiver<Sequence>) {
+        self.watch = watch;
+    }
+
     /// Everything up to here has been handed out.
     pub fn position(&self) -> Sequence {
         self.cursor.get()

@@ -81,6 +81,8 @@ impl<D: Disk> Database<D> {
     /// is told how many bytes of how many were looked at.
     pub fn check(&mut self, mut progress: impl FnMut(u64, u64)) -> Result<Check, Error> {
         let order = self.options.order;
+        // What the file has now is to be checked, not what was read from it before.
+        self.pages.forget();
         let mut reading = self.read()?;
         let start = reading.identity()?;
         let mut check = Check {

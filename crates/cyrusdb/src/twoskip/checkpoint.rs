@@ -343,7 +343,7 @@ impl<F: File> Copy<'_, F> {
                 working.delete(last.key())?;
             }
         }
-        self.header = pending.write(self.file, Durability::None)?;
+        self.header = pending.write(self.file, &mut self.pages, Durability::None)?;
         self.replayed_to = to;
         Ok(())
     }

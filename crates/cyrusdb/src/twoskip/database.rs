@@ -153,7 +153,6 @@ impl<D: Disk> Database<D> {
         self.retired
             .take_if(|(_, since)| since.elapsed() > RETIREMENT);
         for _ in 0..RELOCKS_MAX {
-            self.pages.forget();
             let wait_max = self.options.lock_wait_max;
             let locked = self.disk.lock(&self.file, kind, wait_max);
             if !locked.map_err(Error::io("lock the file"))? {
@@ -206,10 +205,25 @@ impl<D: Disk> Database<D> {
         Err(Error::Replaced)
     }
 
-    fn header_and_state(&self) -> Result<(Option<Header>, bool), Error> {
-        Ok(match Header::read(&self.file)? {
-            Some(header) => (Some(header), is_clean(&self.file, &header)?),
-            None => (None, true),
+    fn header_and_state(&mut self) -> Result<(Option<Header>, bool), Error> {
+        let Some(header) = Header::read(&self.file)? else {
+            self.pages.forget();
+            return Ok((None, true));
+        };
+        let clean = is_clean(&self.file, &header)?;
+        if clean {
+            self.pages.belong_to(self.state(&header)?);
+        } else {
+            self.pages.forget();
+        }
+        Ok((Some(header), clean))
+    }
+
+    fn state(&self, header: &Header) -> Result<Identity, Error> {
+        Ok(Identity {
+            file: self.file_id()?,
+            generation: header.generation,
+            committed: header.committed,
         })
     }
 
@@ -228,11 +242,13 @@ impl<D: Disk> Database<D> {
 
     /// The header of a file that is locked exclusively, made clean if it is not.
     pub(super) fn prepare(&mut self) -> Result<Header, Error> {
-        match Header::read(&self.file)? {
-            None => create(&self.file),
-            Some(header) if is_clean(&self.file, &header)? => Ok(header),
-            Some(header) => recover(&self.file, &mut self.pages, &header, self.options.order),
-        }
+        let header = match Header::read(&self.file)? {
+            None => create(&self.file)?,
+            Some(header) if is_clean(&self.file, &header)? => header,
+            Some(header) => recover(&self.file, &mut self.pages, &header, self.options.order)?,
+        };
+        self.pages.belong_to(self.state(&header)?);
+        Ok(header)
     }
 
     /// The format of the file, by its first bytes, without a lock.

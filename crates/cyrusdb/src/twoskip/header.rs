@@ -114,6 +114,15 @@ impl Header {
         raw
     }
 
+    /// Makes it known, also after a crash, that what is behind the committed size and in the heads of records does not
+    /// count from now on.
+    pub(crate) fn mark_dirty(mut self, file: &impl File) -> Result<(), Error> {
+        self.dirty = true;
+        self.write(file)?;
+        file.sync()
+            .map_err(Error::io("sync the header before a transaction"))
+    }
+
     /// Writes the header, in one call, without a sync.
     pub(crate) fn write(&self, file: &impl File) -> Result<(), Error> {
         file.write_at(0, &self.encode())

@@ -114,10 +114,11 @@ impl Pending {
         }
     }
 
-    /// Puts the changes into the file.
+    /// Puts the changes into the file, which must have been marked DIRTY, unless nobody else knows of it.
     pub(crate) fn write(
         mut self,
         file: &impl File,
+        pages: &mut Pages,
         durability: Durability,
     ) -> Result<Header, Error> {
         let committed = self.header.committed;
@@ -133,18 +134,14 @@ impl Pending {
             };
             done.map_err(Error::io(what))
         };
-        if durability >= Durability::Atomic {
-            let mut dirty = self.header;
-            dirty.dirty = true;
-            dirty.write(file)?;
-            sync_for(Durability::Atomic, "sync the header before a transaction")?;
-        }
-        file.write_at(committed, &self.tail)
+        pages
+            .write(file, committed, &self.tail)
             .map_err(Error::io("append to the file"))?;
         let mut heads: Vec<&Head> = self.heads.values().collect();
         heads.sort_unstable_by_key(|head| head.offset);
         for head in heads {
-            file.write_at(head.offset, &head.encode())
+            pages
+                .write(file, head.offset, &head.encode())
                 .map_err(Error::io("rewrite a record's head"))?;
         }
         sync_for(Durability::Atomic, "sync a transaction")?;

@@ -8,7 +8,7 @@ use crate::Error;
 use crate::file::{Disk, File as _};
 
 /// The exclusive lock, and changes collected under it. Dropped without [`commit`](Self::commit), it
-/// has changed nothing.
+/// has changed no content.
 ///
 /// Everybody else waits for as long as it lives: find out first what is to be changed, then change it
 /// in portions of some hundreds to a few thousand records (each commit costs two or three syncs).
@@ -17,6 +17,8 @@ pub struct Transaction<'d, D: Disk> {
     database: &'d mut Database<D>,
     header: Header,
     pending: Option<Pending>,
+    /// The header in the file says DIRTY.
+    marked: bool,
 }
 
 impl<D: Disk> Database<D> {
@@ -28,6 +30,7 @@ impl<D: Disk> Database<D> {
             database: self,
             header,
             pending: Some(Pending::new(header, fillers)),
+            marked: false,
         })
     }
 
@@ -50,6 +53,16 @@ impl<D: Disk> Transaction<'_, D> {
             generation: self.header.generation,
             committed: self.header.committed,
         })
+    }
+
+    /// Does the first of a commit's syncs ahead of it: for whoever knows that there will be changes, but not yet
+    /// which. From here on a crash leaves a file that the next locker looks through, as it does during a commit.
+    pub fn get_ready(&mut self) -> Result<(), Error> {
+        if !self.marked {
+            self.marked = true;
+            self.header.mark_dirty(&self.database.file)?;
+        }
+        Ok(())
     }
 
     /// How many bytes the changes so far would append to the file.
@@ -100,13 +113,25 @@ impl<D: Disk> Transaction<'_, D> {
     fn commit_as(mut self, durability: Durability) -> Result<Identity, Error> {
         let found = self.identity()?;
         let pending = self.pending.take().ok_or(Error::Aborted)?;
-        let written = pending.write(&self.database.file, durability);
-        match written {
-            Ok(header) => Ok(Identity {
-                committed: header.committed,
-                ..found
-            }),
+        if pending.is_empty() {
+            return Ok(found);
+        }
+        if durability >= Durability::Atomic {
+            self.get_ready()?;
+        }
+        let Database { file, pages, .. } = &mut *self.database;
+        match pending.write(file, pages, durability) {
+            Ok(header) => {
+                self.marked = false;
+                let left = Identity {
+                    committed: header.committed,
+                    ..found
+                };
+                pages.lead_to(left);
+                Ok(left)
+            }
             Err(error) => {
+                self.marked = false;
                 self.roll_back();
                 Err(error)
             }
@@ -126,6 +151,7 @@ impl<D: Disk> Transaction<'_, D> {
             // If this fails too the file stays DIRTY, which any later locker sees.
             recover(file, pages, &header, options.order).ok();
         }
+        pages.forget();
     }
 
     fn working<T>(
@@ -148,6 +174,10 @@ impl<D: Disk> Transaction<'_, D> {
 
 impl<D: Disk> Drop for Transaction<'_, D> {
     fn drop(&mut self) {
+        if self.marked {
+            // If this fails the next locker finds a DIRTY file and nothing to undo.
+            self.header.write(&self.database.file).ok();
+        }
         self.database.unlock();
     }
 }

@@ -19,7 +19,7 @@ impl Worker {
     /// Whether these changes should wait, since one of them is a reservation that may not last.
     pub(super) fn lingers<'a>(&mut self, names: impl IntoIterator<Item = &'a MailboxName>) -> bool {
         // The handle has a receiver too.
-        let awaited = self.told.reached.receiver_count() > 1;
+        let awaited = self.config.awaited || self.told.reached.receiver_count() > 1;
         if awaited || self.stop.is_cancelled() || !*self.told.ready.borrow() {
             return false;
         }

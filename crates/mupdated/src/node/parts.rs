@@ -16,7 +16,7 @@ use tracing::{error, info, warn};
 use transport::tls::{AuthorityFiles, CertificateFiles, TlsServer, TlsServerConfig};
 
 use super::{Entrance, Places};
-use crate::config::{MurderKind, Settings, TlsFiles};
+use crate::config::{ExportMode, MurderKind, Settings, TlsFiles};
 use crate::control::ControlSocket;
 use crate::failure::{Failure, Status};
 
@@ -138,6 +138,7 @@ pub(super) fn exporter_config(
     config.default_domain = settings.default_domain.as_ref().map(octets);
     config.admins = settings.admins.iter().map(octets).collect();
     config.misfit = if unified { Misfit::Refuse } else { misfit };
+    config.awaited = settings.export.mode == Some(ExportMode::BeforeOk);
     config.checkpoint.window = settings.export.checkpoint_window;
     config
 }

@@ -42,7 +42,7 @@ impl Session {
         }
         let hosts = (!hosts.is_empty()).then(|| HostFilter::new(hosts));
         // Before the version, so that no later one is missed.
-        let watch = self.shared.store.watch();
+        let watch = self.shared.audience.listen();
         let (way, version) = self.way(from, hosts.is_some()).await?;
         let counters = self.shared.sessions.resync_counters();
         let out = self.wire.tail();

@@ -98,6 +98,7 @@ impl Session {
     pub(super) async fn run_stream(&mut self, mut streaming: Streaming) -> Result<(), End> {
         self.protocol.streaming();
         self.show_stream(&streaming);
+        streaming.feed.listen_to(self.shared.audience.listen());
         loop {
             streaming.take_commands(self);
             streaming.produce(self).await?;

@@ -42,6 +42,7 @@ const FINAL_SNAPSHOT_SHARE: u64 = 16;
 pub(crate) struct Shared {
     pub(crate) current: ArcSwap<Version>,
     watch: watch::Receiver<Sequence>,
+    pub(crate) announced: watch::Sender<Sequence>,
     ended: watch::Sender<bool>,
     pub(crate) feeds: Arc<Feeds>,
     health: AtomicU8,
@@ -92,6 +93,7 @@ impl Shared {
             backlog: Progress::new(!backlog),
             scrub: Mutex::default(),
             watch,
+            announced: watch::Sender::new(version.sequence),
             ended: watch::Sender::new(false),
             current: ArcSwap::from_pointee(version),
             feeds: Arc::default(),
@@ -255,6 +257,12 @@ impl Store {
     /// Tells the sequence of each version as it is published.
     pub fn watch(&self) -> watch::Receiver<Sequence> {
         self.shared.watch.clone()
+    }
+
+    /// Tells where a group of changes will lead to that is being made durable: whoever has to prepare for changes has
+    /// the time of a sync for it. A group that can't be made durable has been announced all the same.
+    pub fn announcements(&self) -> watch::Receiver<Sequence> {
+        self.shared.announced.subscribe()
     }
 
     /// Becomes true once the versions hold the history from before the start, as far as it is kept

@@ -294,6 +294,7 @@ impl Writer {
             return Ok(0);
         }
         let (mut version, groups, notes) = draft.finish(&mut self.judge);
+        self.shared.announced.send_replace(version.sequence);
         match self.log.append(&groups) {
             Written::Synced(end) => {
                 version.log = end;
