@@ -7,6 +7,7 @@ use crate::crew::{self, Commands, Done};
 use crate::error::Error;
 use crate::names::{Lap, push_about, push_activate};
 use crate::number::{figure, rate};
+use crate::process::Look;
 use crate::result::{Figure, Unit};
 use crate::rows::clean::{clean, far_away};
 use crate::rows::memory;
@@ -16,15 +17,26 @@ use crate::run::Run;
 pub async fn in_order(run: &Run) -> Result<Vec<Figure>, Error> {
     clean(run).await?;
     let before = run.look();
-    let mut figures = rounds(run, "load", "in name order", |number, _| number).await?;
-    figures.extend(memory::grown(run, before));
+    let mut first = None;
+    let after_round = |look| {
+        first.get_or_insert(look);
+    };
+    let mut figures = rounds(
+        run,
+        "load",
+        "in name order",
+        |number, _| number,
+        after_round,
+    )
+    .await?;
+    figures.extend(memory::grown(run, before, first));
     Ok(figures)
 }
 
 /// In no order.
 pub async fn in_no_order(run: &Run) -> Result<Vec<Figure>, Error> {
     clean(run).await?;
-    rounds(run, "load_random", "in no order", scatter).await
+    rounds(run, "load_random", "in no order", scatter, |_| {}).await
 }
 
 /// Loads silently what is not there.
@@ -52,6 +64,7 @@ async fn rounds(
     key: &str,
     what: &str,
     order: impl Fn(u64, u64) -> u64 + Copy,
+    mut after_round: impl FnMut(Look),
 ) -> Result<Vec<Figure>, Error> {
     let (mut rates, mut cpu, mut removals) = (Vec::new(), Vec::new(), Vec::new());
     loop {
@@ -60,6 +73,7 @@ async fn rounds(
         rates.push(rate(done.commands, done.took));
         if let Some((before, after)) = before.zip(run.look()) {
             cpu.push((after.cpu.saturating_sub(before.cpu)).as_secs_f64());
+            after_round(after);
         }
         // The first round's list costs as much to remove as to load.
         if rates.len() >= run.plan.rounds || !run.has_time_for(done.took * 3) {
