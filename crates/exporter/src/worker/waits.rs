@@ -30,8 +30,8 @@ pub(super) struct Waits<'r> {
     changes: watch::Receiver<Sequence>,
     /// `None`: announcements are of no interest.
     announced: Option<watch::Receiver<Sequence>>,
-    /// The last announcement that nothing came of.
-    vain: Sequence,
+    /// The last announcement that was told: nothing may come of it.
+    told: Sequence,
 }
 
 impl<'r> Waits<'r> {
@@ -46,7 +46,7 @@ impl<'r> Waits<'r> {
             stop,
             changes: store.watch(),
             announced: awaited.then(|| store.announcements()),
-            vain: Sequence(0),
+            told: Sequence(0),
         }
     }
 
@@ -72,25 +72,27 @@ impl<'r> Waits<'r> {
         });
     }
 
-    /// Waits for a change of the store behind `at`, or one that is announced.
+    /// Waits for a change of the store behind `at`, or for one to be announced, of which each announcement tells once.
     pub(super) fn change(&mut self, at: Sequence, at_most: Duration) -> Woken {
-        let seen = at.max(self.vain);
+        let told = at.max(self.told);
         let (changes, announced) = (&mut self.changes, &mut self.announced);
-        self.runtime.block_on(async {
+        let (woken, heard) = self.runtime.block_on(async {
             let announcement = async {
                 match announced {
-                    Some(announced) => later(announced, seen).await,
+                    Some(announced) => later(announced, told).await,
                     None => std::future::pending().await,
                 }
             };
             tokio::select! {
                 biased;
-                () = later(changes, at) => Woken::Called,
-                () = announcement => Woken::Announced,
-                () = self.stop.cancelled() => Woken::Called,
-                () = tokio::time::sleep(at_most) => Woken::Called,
+                _ = later(changes, at) => (Woken::Called, told),
+                heard = announcement => (Woken::Announced, heard),
+                () = self.stop.cancelled() => (Woken::Called, told),
+                () = tokio::time::sleep(at_most) => (Woken::Called, told),
             }
-        })
+        });
+        self.told = heard;
+        woken
     }
 
     /// Waits for a change behind `at` that has been announced; `false` if it does not come in time.
@@ -102,31 +104,60 @@ impl<'r> Waits<'r> {
             }
             std::thread::yield_now();
         }
-        if *self.changes.borrow() <= at {
-            self.change_alone(at, at_most);
-        }
-        let came = *self.changes.borrow() > at;
-        if !came && let Some(announced) = &self.announced {
-            self.vain = *announced.borrow();
-        }
-        came
-    }
-
-    fn change_alone(&mut self, at: Sequence, at_most: Duration) {
         let changes = &mut self.changes;
         self.runtime.block_on(async {
             tokio::select! {
-                () = later(changes, at) => {}
-                () = self.stop.cancelled() => {}
-                () = tokio::time::sleep(at_most) => {}
+                biased;
+                _ = later(changes, at) => true,
+                () = self.stop.cancelled() => false,
+                () = tokio::time::sleep(at_most) => false,
             }
-        });
+        })
     }
 }
 
 /// Waits until a value behind `at` is told; for ever if nobody is left to tell one.
-async fn later(told: &mut watch::Receiver<Sequence>, at: Sequence) {
-    if told.wait_for(|&told| told > at).await.is_err() {
-        std::future::pending::<()>().await;
+async fn later(teller: &mut watch::Receiver<Sequence>, at: Sequence) -> Sequence {
+    if let Ok(told) = teller.wait_for(|&told| told > at).await {
+        return *told;
+    }
+    std::future::pending().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHORT: Duration = Duration::from_millis(5);
+
+    #[test]
+    fn an_announcement_that_nothing_comes_of_is_told_once() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        let (store, announcer) = (
+            watch::Sender::new(Sequence(4)),
+            watch::Sender::new(Sequence(4)),
+        );
+        let mut waits = Waits {
+            runtime: &runtime,
+            stop: CancellationToken::new(),
+            changes: store.subscribe(),
+            announced: Some(announcer.subscribe()),
+            told: Sequence(0),
+        };
+        assert_eq!(waits.change(Sequence(4), SHORT), Woken::Called);
+        announcer.send_replace(Sequence(5));
+        assert_eq!(waits.change(Sequence(4), SHORT), Woken::Announced);
+        assert!(!waits.announced_change(Sequence(4), SHORT));
+        assert_eq!(waits.change(Sequence(4), SHORT), Woken::Called);
+
+        announcer.send_replace(Sequence(6));
+        assert_eq!(waits.change(Sequence(4), SHORT), Woken::Announced);
+        store.send_replace(Sequence(6));
+        assert!(waits.announced_change(Sequence(4), SHORT));
+        // What is there already is not waited for.
+        assert_eq!(waits.change(Sequence(4), Duration::MAX), Woken::Called);
     }
 }
