@@ -6,7 +6,7 @@ use std::sync::Arc;
 use proto::{Edit, EditKind, Entry, MailboxName};
 use store::{Batch, EditError, Following, Mismatch, Origin, Store, Version, looks_like_loss};
 use thiserror::Error;
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::{JoinHandle, spawn_blocking, yield_now};
 use tracing::{error, info, warn};
 
 use crate::StartError;
@@ -172,7 +172,7 @@ impl Replica {
         self.settle().await?;
         let before = std::mem::take(&mut self.changes_ahead);
         if part.is_listing && part.deletions.is_empty() && part.reached.is_none() {
-            self.carry_out_ahead(part.wishes, origin);
+            self.carry_out_ahead(part.wishes, origin).await;
             return Ok(Carried {
                 changes: before,
                 ..Carried::default()
@@ -323,7 +323,7 @@ impl Replica {
     }
 
     /// Carries out lines of a listing, without waiting for it.
-    fn carry_out_ahead(&mut self, lines: Vec<Wish>, origin: &Origin) {
+    async fn carry_out_ahead(&mut self, lines: Vec<Wish>, origin: &Origin) {
         if lines.is_empty() {
             return;
         }
@@ -333,6 +333,9 @@ impl Replica {
         let (store, batch) = (self.store.clone(), batch(origin, edits.collect()));
         let carry_out = async move { Ok(store.follow_listing(batch).await?) };
         self.ahead = Some(tokio::spawn(carry_out));
+        // A new task waits for the one that made it: without a turn now, the writer would hear of these lines only when
+        // the next ones have been read.
+        yield_now().await;
     }
 
     /// Carries out lines that lead to no place yet.
