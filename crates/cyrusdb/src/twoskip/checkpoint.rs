@@ -237,14 +237,9 @@ impl<D: Disk> Database<D> {
             .disk
             .id(copy.file)
             .map_err(Error::io("look at the new file"))?;
-        let state = |file, header: &Header| Identity {
-            file,
-            generation: header.generation,
-            committed: header.committed,
-        };
         let done = swapped?.map(|old| Checkpointed {
-            replaced: state(id, &old),
-            identity: state(new, &copy.header),
+            replaced: Identity::of(id, &old),
+            identity: Identity::of(new, &copy.header),
             bytes_before: old.committed,
             bytes_after: copy.header.committed,
             records: copy.header.records,

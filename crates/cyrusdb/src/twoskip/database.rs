@@ -73,6 +73,16 @@ pub struct Identity {
     pub committed: u64,
 }
 
+impl Identity {
+    pub(super) fn of(file: FileId, header: &Header) -> Self {
+        Self {
+            file,
+            generation: header.generation,
+            committed: header.committed,
+        }
+    }
+}
+
 /// An open twoskip database. Locks are taken by [`read`](Self::read), [`write`](Self::write) and the
 /// shorthands, and let go when what they return is dropped.
 #[derive(Debug)]
@@ -219,12 +229,9 @@ impl<D: Disk> Database<D> {
         Ok((Some(header), clean))
     }
 
-    fn state(&self, header: &Header) -> Result<Identity, Error> {
-        Ok(Identity {
-            file: self.file_id()?,
-            generation: header.generation,
-            committed: header.committed,
-        })
+    /// The state of the open file, which has this header.
+    pub(super) fn state(&self, header: &Header) -> Result<Identity, Error> {
+        Ok(Identity::of(self.file_id()?, header))
     }
 
     /// Locks to write, recovering or creating what needs it.

@@ -48,11 +48,7 @@ impl<D: Disk> Transaction<'_, D> {
 
     /// The state of the file as the transaction found it.
     pub fn identity(&self) -> Result<Identity, Error> {
-        Ok(Identity {
-            file: self.database.file_id()?,
-            generation: self.header.generation,
-            committed: self.header.committed,
-        })
+        self.database.state(&self.header)
     }
 
     /// Does the first of a commit's syncs ahead of it: for whoever knows that there will be changes, but not yet
@@ -123,10 +119,7 @@ impl<D: Disk> Transaction<'_, D> {
         match pending.write(file, pages, durability) {
             Ok(header) => {
                 self.marked = false;
-                let left = Identity {
-                    committed: header.committed,
-                    ..found
-                };
+                let left = Identity::of(found.file, &header);
                 pages.lead_to(left);
                 Ok(left)
             }
