@@ -1,10 +1,12 @@
-//! kill -9 under write load: what was answered with OK is there afterwards, and nothing that nobody wrote.
+//! kill -9 under write load: what was answered with OK is there afterwards, and nothing that nobody wrote; with export
+//! before OK also in `mailboxes.db`, as Cyrus's own program finds it before ours is started again.
 
 use std::collections::BTreeMap;
 use std::thread::{scope, sleep};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use mupdate_tests::frontend::Database;
 use mupdate_tests::listing::{Known, Listing};
 use mupdate_tests::master::{Master, Program};
 use mupdate_tests::wire::Wire;
@@ -14,6 +16,8 @@ use mupdate_tests::wire::Wire;
 type Model = BTreeMap<String, Vec<(u64, Option<Known>)>>;
 
 const KILLS: u32 = 200;
+/// With a look at `mailboxes.db` after each.
+const EXPORTING_KILLS: u32 = 60;
 const WRITERS: u32 = 4;
 const NAMES_PER_WRITER: u32 = 40;
 /// Edits of one writer without an answer.
@@ -21,28 +25,49 @@ const WINDOW: usize = 16;
 
 #[test]
 fn every_acknowledged_edit_survives() -> Result<()> {
-    let mut master = Master::make(Program::Ours, &[])?;
+    let master = Master::make(Program::Ours, &[])?;
+    edit_and_kill(master, KILLS, |_, _| Ok(()))
+}
+
+#[test]
+fn with_export_before_ok_each_is_in_mailboxes_db() -> Result<()> {
+    let master = Master::make(Program::Ours, &[("mupdate_export", "before-ok")])?;
+    master.node().prepare()?;
+    edit_and_kill(master, EXPORTING_KILLS, |master, model| {
+        let found = Database(master.node()).listing()?;
+        settle(&mut model.clone(), &found).context("mailboxes.db")
+    })
+}
+
+/// `look` sees what each kill has left.
+fn edit_and_kill(
+    mut master: Master,
+    kills: u32,
+    look: impl Fn(&Master, &Model) -> Result<()>,
+) -> Result<()> {
     let (mut model, mut total) = (Model::new(), Edits::default());
     let mut history: Option<(History, Edits)> = None;
-    for round in 0..=KILLS {
+    for round in 0..=kills {
         master
             .launch()
             .with_context(|| format!("start after {round} kills"))?;
         let checked = check(&master, &mut model, history.as_ref());
         let now =
             checked.with_context(|| format!("after {round} kills; log:\n{}", master.log_tail()))?;
-        if round == KILLS {
+        if round == kills {
             break;
         }
         let (after, edits) = write_until_killed(&mut master, round, &model)?;
         model = after;
+        look(&master, &model)
+            .with_context(|| format!("at kill {round}; log:\n{}", master.log_tail()))?;
         total = total.plus(edits);
         history = Some((now, edits));
     }
     master.stop()?;
     // Without edits in most rounds this test would say nothing.
     ensure!(
-        total.acknowledged > u64::from(KILLS) * 10,
+        total.acknowledged > u64::from(kills) * 10,
         "only {} edits were acknowledged",
         total.acknowledged
     );
@@ -208,7 +233,8 @@ fn edit(name: &str, round: u32, number: u64) -> (String, Option<Known>) {
         return (format!("DELETE \"{name}\""), None);
     }
     let location = format!("be{round}!p{number}");
-    let acl = format!("owner\tlrs\tn{number}\tl\t");
+    // In the order in which Cyrus's program tells them.
+    let acl = format!("n{number}\tl\towner\tlrs\t");
     (
         format!("ACTIVATE \"{name}\" \"{location}\" \"{acl}\""),
         Some(Known::Active(location, acl)),
