@@ -1,16 +1,19 @@
 //! A list that follows another one, through restarts and power cuts, and who follows that in turn.
 
-use std::collections::{BTreeMap, HashSet};
+mod digests;
+mod step;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use proptest::prelude::*;
 use proto::{Edit, EditKind, Entry, MailboxName};
 use store::sim::{SimDisk, Tear};
-use store::{Feed, Following, HostFilter, Mismatch, Place, Standing, Stepped, Store, Sum, Version};
+use store::{Feed, Following, Mismatch, Place, Standing, Stepped, Store, Sum, Version};
 
-use crate::common::{
-    activate, batch, check, deactivate, delete, drive, group, open, origin, reserve,
-};
+use crate::common::{batch, drive, group, open, origin};
+pub(crate) use digests::check_digests;
+use step::{Step, step};
 
 type List = BTreeMap<MailboxName, Entry>;
 
@@ -44,136 +47,6 @@ fn line(mailbox: &MailboxName, version: &Version) -> Edit {
         mailbox: mailbox.clone(),
         kind,
     }
-}
-
-/// All digests, without the store's help but for those of single entries.
-fn digests(version: &Version) -> (Sum, BTreeMap<Vec<u8>, Sum>, Vec<Sum>) {
-    let len = version.buckets().len();
-    let mut hosts: BTreeMap<Vec<u8>, Sum> = BTreeMap::new();
-    let mut buckets = vec![Sum::default(); len.try_into().unwrap()];
-    let mut all = Sum::default();
-    for (mailbox, stored) in version.iter().filter(|(_, stored)| !stored.held) {
-        let sum = Sum {
-            count: 1,
-            root: version.entry_hash(&mailbox, &stored.entry),
-        };
-        all += sum;
-        *hosts
-            .entry(stored.entry.location().server().to_vec())
-            .or_default() += sum;
-        let mut hashed = b"owner".to_vec();
-        let (domain, owner) = mailbox.owner();
-        hashed.extend([domain, owner].concat());
-        let hash = blake3::keyed_hash(version.lineage().key(), &hashed);
-        let octets = hash.as_bytes()[..4].iter().rev();
-        let number = octets.fold(0u32, |number, octet| number << 8 | u32::from(*octet));
-        buckets[usize::try_from(number % len).unwrap()] += sum;
-    }
-    (all, hosts, buckets)
-}
-
-pub(crate) fn check_digests(version: &Version) {
-    check(version);
-    let (all, hosts, buckets) = digests(version);
-    assert_eq!(version.sum(), all);
-    assert_eq!((version.count(), version.root()), (all.count, all.root));
-    assert_eq!(version.buckets().iter().collect::<Vec<_>>(), buckets);
-    for (host, sum) in hosts {
-        let found = version.sum_of_hosts(&HostFilter::new([host]));
-        assert_eq!(found, sum);
-    }
-    let held = version.iter().filter(|(_, stored)| stored.held);
-    assert!(held.map(|(name, _)| name).eq(version.held_names().cloned()));
-    let wanted: HashSet<u32> = (0..8).collect();
-    let mut found: Vec<_> = version
-        .entries_of_buckets(16, &wanted)
-        .into_iter()
-        .flat_map(|(bucket, entries)| entries.into_iter().map(move |e| (bucket, e)))
-        .collect();
-    found.sort_by(|(_, a), (_, b)| a.1.cmp(&b.1));
-    let folded = version.buckets().folded(16);
-    for bucket in wanted {
-        let inside = found.iter().filter(|(b, _)| *b == bucket);
-        let sum: Sum = inside
-            .map(|(_, (root, _))| Sum {
-                count: 1,
-                root: *root,
-            })
-            .sum();
-        assert_eq!(folded[usize::try_from(bucket).unwrap()], sum);
-    }
-}
-
-#[derive(Debug, Clone)]
-enum Step {
-    /// Edits at the owner, each a change of its own.
-    Edits(Vec<Edit>),
-    /// The relay is told at most so many changes; deletions become held where `hold` says so.
-    Chunk {
-        changes_max: usize,
-        hold: bool,
-    },
-    /// The relay comes back to the owner with its place.
-    Reconnect,
-    /// The relay compares its list with the owner's.
-    Compare,
-    /// Somebody changes the relay's list without a place, as a stock master's stream does.
-    Unfollow(Vec<Edit>),
-    OwnerForks,
-    Confirm(bool),
-    Snapshot,
-    Restart {
-        power_cut: Option<u64>,
-        history: bool,
-    },
-    /// The relay's key changes, and back.
-    OtherKey,
-    /// A client of the relay is told at most so many changes.
-    Client(usize),
-    /// It goes and comes back with its last place.
-    ClientReconnect,
-    /// It comes with a list that it had from the owner, some changes ago.
-    ClientFromOwner(usize),
-}
-
-fn edit() -> impl Strategy<Value = Edit> {
-    let at = (0..3u8).prop_map(|host| format!("be{host}!p"));
-    let mailbox = (0..9u8).prop_map(|i| match i % 3 {
-        0 => format!("user.u{i}"),
-        1 => format!("d!user.u{}.f{i}", i / 3),
-        _ => format!("shared.s{i}"),
-    });
-    (mailbox, at, 0..6u8).prop_map(|(mailbox, at, kind)| match kind {
-        0 => reserve(&mailbox, &at),
-        1 => deactivate(&mailbox, &at),
-        2 | 3 => delete(&mailbox),
-        _ => activate(&mailbox, &at),
-    })
-}
-
-fn edits() -> impl Strategy<Value = Vec<Edit>> {
-    prop::collection::vec(edit(), 1..6)
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    let cut = prop_oneof![Just(None), any::<u64>().prop_map(Some)];
-    prop_oneof![
-        8 => edits().prop_map(Step::Edits),
-        10 => (1..7usize, prop::bool::weighted(0.2))
-            .prop_map(|(changes_max, hold)| Step::Chunk { changes_max, hold }),
-        2 => Just(Step::Reconnect),
-        1 => Just(Step::Compare),
-        1 => edits().prop_map(Step::Unfollow),
-        1 => Just(Step::OwnerForks),
-        1 => any::<bool>().prop_map(Step::Confirm),
-        2 => Just(Step::Snapshot),
-        3 => (cut, any::<bool>())
-            .prop_map(|(power_cut, history)| Step::Restart { power_cut, history }),
-        1 => Just(Step::OtherKey),
-        6 => (1..6usize).prop_map(Step::Client),
-        3 => Just(Step::ClientReconnect),
-        3 => (0..12usize).prop_map(Step::ClientFromOwner),
-    ]
 }
 
 struct Client {
