@@ -10,7 +10,6 @@ use server::KickSocket;
 use slave::{Slave, SlaveConfig};
 use store::{AsTold, OsFileSystem, Store, StoreConfig, Version};
 use tempfile::TempDir;
-use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
 
 /// Longer than anything takes here; a bound for tests that would hang, not a demand.
@@ -104,12 +103,6 @@ impl Running {
     pub(crate) async fn failed(&self, failures: u64) {
         wait_until("a failed link", || self.slave.status().failures >= failures).await;
     }
-}
-
-/// A port that nobody listens on.
-pub(crate) async fn unused_port() -> u16 {
-    let unused = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    unused.local_addr().unwrap().port()
 }
 
 pub(crate) fn list_of(version: &Version) -> List {

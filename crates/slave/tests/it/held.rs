@@ -2,9 +2,10 @@
 
 use std::collections::HashSet;
 
+use mupdate_tests::ports::free_port;
 use slave::is_slave_store;
 
-use crate::common::{Site, names, unused_port, wait_until};
+use crate::common::{Site, names, wait_until};
 use crate::scripted::Scripted;
 
 #[tokio::test]
@@ -80,7 +81,7 @@ async fn a_streamed_line_ends_the_holding_for_good() {
     slave.stop().await;
     drop(link);
 
-    let site = site.moved_to(unused_port().await);
+    let site = site.moved_to(free_port().unwrap());
     let slave = site.start().await;
     assert_eq!(slave.slave.status().held, 197);
     assert_eq!(slave.slave.confirm_deletes().await, Ok(197));
@@ -137,7 +138,7 @@ async fn a_file_of_held_names_is_taken_over() {
     let crc = crc32fast::hash(content.as_bytes());
     let file = site.data_dir().join("slave.held");
     std::fs::write(&file, format!("{content}crc32 {crc:08x}\n")).unwrap();
-    let site = site.moved_to(unused_port().await);
+    let site = site.moved_to(free_port().unwrap());
     for _ in 0..2 {
         let slave = site.start().await;
         assert_eq!(

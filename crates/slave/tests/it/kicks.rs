@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use mupdate_tests::ports::free_port;
 use slave::Phase;
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use crate::common::{Site, names, unused_port, wait_until};
+use crate::common::{Site, names, wait_until};
 use crate::scripted::Scripted;
 
 /// Kicks, and returns what was answered.
@@ -92,7 +93,7 @@ async fn a_kick_is_answered_when_the_change_is_exported() {
 
 #[tokio::test]
 async fn kicks_without_a_master_are_closed_and_share_attempts() {
-    let site = Site::new(unused_port().await);
+    let site = Site::new(free_port().unwrap());
     let slave = site
         .start_with(|config| config.retry_delay = Duration::from_hours(1))
         .await;
@@ -164,7 +165,7 @@ async fn no_kick_hangs_while_the_link_flaps() {
 
 #[tokio::test]
 async fn the_socket_stays_while_the_link_is_down_and_goes_with_the_slave() {
-    let site = Site::new(unused_port().await);
+    let site = Site::new(free_port().unwrap());
     let slave = site.start().await;
     slave.failed(2).await;
     assert!(site.kick_path().exists());

@@ -8,6 +8,7 @@ use std::time::Duration;
 use client::{Client, Login, Options, Timeouts};
 use master::{MasterRules, Policy, Recovery};
 use mupdate_tests::certificates::Certificates;
+use mupdate_tests::ports::free_port;
 use proto::{Edit, EditKind, Entry, Location, LocationRef, MailboxName, Refusal};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -24,7 +25,7 @@ use transport::tls::{
 };
 use transport::users::{UsersFile, set_password};
 
-use crate::common::{List, Running, Site, active, list_of, name, unused_port, wait_until};
+use crate::common::{List, Running, Site, active, list_of, name, wait_until};
 
 /// A server over a store, which can be stopped and started on the same port.
 pub(crate) struct Node {
@@ -58,10 +59,10 @@ pub(crate) struct Serving {
 }
 
 impl Node {
-    pub(crate) async fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         set_password(&dir.path().join("users"), "mupd", b"secret").unwrap();
-        let port = unused_port().await;
+        let port = free_port().unwrap();
         Self {
             dir,
             port,
@@ -215,7 +216,7 @@ async fn lists_are_equal_after_every_interleaving() {
     assert!(names.len() > 120, "{}", names.len());
     for seed in 0..12 {
         let mut rng = StdRng::seed_from_u64(seed);
-        let node = Node::new().await;
+        let node = Node::new();
         let master = node.open_master();
         let mut serving = Some(node.serve_master(&master).await);
         let site = Site::new(node.port);
@@ -251,7 +252,7 @@ async fn lists_are_equal_after_every_interleaving() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lists_are_equal_after_a_storm() {
     let names = traps();
-    let node = Node::new().await;
+    let node = Node::new();
     let master = node.open_master();
     let serving = node.serve_master(&master).await;
     let writing = tokio::spawn({
@@ -286,13 +287,13 @@ async fn lists_are_equal_after_a_storm() {
 /// Master, slave, and a slave of the slave.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_noop_reaches_through_a_cascade() {
-    let top = Node::new().await;
+    let top = Node::new();
     let master = top.open_master();
     let serving_top = top.serve_master(&master).await;
     let site = Site::new(top.port);
     let middle = site.start().await;
     middle.slave.ready().await;
-    let relay = Node::new().await;
+    let relay = Node::new();
     let role = Arc::new(middle.slave.role());
     let url = format!("mupdate://127.0.0.1:{}", top.port);
     let serving_relay = relay.serve(&middle.store, role, Some(&url)).await;
@@ -341,7 +342,7 @@ async fn a_noop_reaches_through_a_cascade() {
 /// `localhost` has an address of each family as a rule, and the master listens on one of them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn starttls_is_used_where_it_is_offered_and_verified_as_told() {
-    let mut node = Node::new().await;
+    let mut node = Node::new();
     let certificates = Certificates::make(&node.dir.path().join("tls"), "mupd").unwrap();
     let files = CertificateFiles::new(
         certificates.file("server.pem"),
@@ -393,9 +394,9 @@ async fn starttls_is_used_where_it_is_offered_and_verified_as_told() {
 /// A slave that has never had a whole list streams to nobody.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_is_streamed_an_incomplete_list() {
-    let site = Site::new(unused_port().await);
+    let site = Site::new(free_port().unwrap());
     let empty = site.start().await;
-    let relay = Node::new().await;
+    let relay = Node::new();
     let role = Arc::new(empty.slave.role());
     let serving = relay.serve(&empty.store, role, Some("mupdate://m")).await;
     let leaf_site = Site::new(relay.port);

@@ -47,7 +47,7 @@ async fn resynced(slave: &Running) -> Resynced {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_comes_back_takes_what_was_missed_and_nothing_else() {
-    let mut node = Node::new().await;
+    let mut node = Node::new();
     node.history = 50;
     let all = names(1000);
     let master = node.open_master();
@@ -127,7 +127,7 @@ async fn who_comes_back_takes_what_was_missed_and_nothing_else() {
 /// put back is behind its slaves, and they take over what it has.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn copies_of_the_masters_store_do_no_harm() {
-    let node = Node::new().await;
+    let node = Node::new();
     let all = names(300);
     let master = node.open_master();
     fill(&master, &all).await;
@@ -218,7 +218,7 @@ async fn pass(mut said: OwnedReadHalf, mut answers: OwnedWriteHalf, swallow: Arc
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_line_that_is_lost_on_the_way_is_found_at_the_next_point_and_repaired() {
-    let node = Node::new().await;
+    let node = Node::new();
     let master = node.open_master();
     fill(&master, &names(500)).await;
     let serving = node.serve_master(&master).await;
@@ -260,7 +260,7 @@ async fn a_line_that_is_lost_on_the_way_is_found_at_the_next_point_and_repaired(
 /// too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_loss_is_held_all_the_way_down() {
-    let top = Node::new().await;
+    let top = Node::new();
     let all = names(600);
     let master = top.open_master();
     fill(&master, &all).await;
@@ -268,7 +268,7 @@ async fn a_loss_is_held_all_the_way_down() {
     let site = Site::new(top.port);
     let middle = site.start().await;
     middle.slave.ready().await;
-    let relay = Node::new().await;
+    let relay = Node::new();
     let url = format!("mupdate://127.0.0.1:{}", top.port);
     let role = Arc::new(middle.slave.role());
     let serving_relay = relay.serve(&middle.store, role, Some(&url)).await;
@@ -310,7 +310,7 @@ fn copy(from: &Path, to: &Path) {
 /// A server that has missed what we have is not followed back in time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_relay_that_is_behind_is_waited_for() {
-    let top = Node::new().await;
+    let top = Node::new();
     let master = top.open_master();
     fill(&master, &names(50)).await;
     let serving_top = top.serve_master(&master).await;
@@ -327,7 +327,7 @@ async fn a_relay_that_is_behind_is_waited_for() {
     serving_top.stop().await;
 
     let middle = site.start().await;
-    let relay = Node::new().await;
+    let relay = Node::new();
     let url = format!("mupdate://127.0.0.1:{}", top.port);
     let role = Arc::new(middle.slave.role());
     let serving_relay = relay.serve(&middle.store, role, Some(&url)).await;
@@ -352,7 +352,7 @@ async fn a_relay_that_is_behind_is_waited_for() {
 /// What a backend was told OK for is here once a slave's barrier is through, also right after a start.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_barrier_waits_for_the_resync_and_for_what_streams() {
-    let node = Node::new().await;
+    let node = Node::new();
     let master = node.open_master();
     fill(&master, &names(50)).await;
     let serving = node.serve_master(&master).await;
