@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 use proto::Edit;
-use proto::codec::encode;
+use proto::codec::encode::Lines;
 use store::sim::SimDisk;
 use store::{AsTold, Batch, FileSystem, Origin, OsFileSystem, Sequence, Store, StoreConfig};
 use tokio::runtime::Runtime;
@@ -137,12 +137,12 @@ fn scan(bencher: Bencher<'_, '_>) {
 fn scan_and_encode(bencher: Bencher<'_, '_>) {
     let version = Filled::new(SimDisk::new()).store.current();
     let pages = || {
-        let (mut page, mut bytes) = (Vec::with_capacity(1 << 18), 0);
+        let (mut page, mut bytes) = (Lines::new("U01", 1 << 18), 0);
         for listed in version.walk() {
-            encode::entry_line(&mut page, "U01", listed.mailbox, listed.entry);
+            page.push(listed.mailbox, listed.entry);
             if page.len() >= 1 << 18 {
                 bytes += page.len();
-                page.clear();
+                page = Lines::new("U01", 1 << 18);
             }
         }
         bytes + page.len()

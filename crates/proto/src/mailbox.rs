@@ -152,7 +152,24 @@ impl<'a> NameRef<'a> {
     pub fn write_to(self, out: &mut Vec<u8>) {
         let start = out.len();
         out.extend_from_slice(self.0);
-        write_wire(out.get_mut(start..).unwrap_or_default());
+        let name = out.get_mut(start..).unwrap_or_default();
+        // One pass without a branch, since nearly no name has a domain.
+        let mut has_domain = false;
+        for octet in &mut *name {
+            has_domain |= *octet == KEY_DOMAIN_SEPARATOR;
+            *octet = match *octet {
+                KEY_HIERARCHY_SEPARATOR => b'.',
+                b'.' => b'^',
+                other => other,
+            };
+        }
+        if has_domain && let (Some(domain), _) = split_domain(self.0) {
+            let (in_name, rest) = name.split_at_mut(domain.len());
+            in_name.copy_from_slice(domain);
+            if let Some(separator) = rest.first_mut() {
+                *separator = b'!';
+            }
+        }
     }
 
     /// Key of the mailbox's owner, in two parts that follow each other: the domain with its
@@ -328,22 +345,6 @@ fn write_key(name: &[u8], key: &mut [u8]) {
         *octet = match *octet {
             b'.' => KEY_HIERARCHY_SEPARATOR,
             b'^' => b'.',
-            other => other,
-        };
-    }
-}
-
-/// Makes a key what stands on the wire, in its place.
-fn write_wire(key: &mut [u8]) {
-    let domain = key.iter().position(|&octet| octet == KEY_DOMAIN_SEPARATOR);
-    let rest = domain.map_or(0, |at| at + 1);
-    if let Some(separator) = domain.and_then(|at| key.get_mut(at)) {
-        *separator = b'!';
-    }
-    for octet in key.get_mut(rest..).unwrap_or_default() {
-        *octet = match *octet {
-            KEY_HIERARCHY_SEPARATOR => b'.',
-            b'.' => b'^',
             other => other,
         };
     }

@@ -1,7 +1,8 @@
 //! Known answers: octets, what they mean, and how they are written.
 
+use proto::codec::encode::Lines;
 use proto::codec::{Command, Malformed, Response, Status, encode, parse_command, parse_response};
-use proto::{Acl, Entry, Location, MailboxName, ReservedBy};
+use proto::{Acl, AclRef, Entry, EntryRef, Location, LocationRef, MailboxName, ReservedBy};
 
 /// Octets, the command they are, and how a client of ours writes it.
 fn commands() -> Vec<(&'static [u8], Command<'static>, &'static [u8])> {
@@ -193,4 +194,59 @@ fn banner_of_a_slave() {
     let expected = "* AUTH\r\n* STARTTLS\r\n* COMPRESS \"DEFLATE\"\r\n* PARTIAL-UPDATE\r\n\
         * OK MUPDATE \"slave.murder.test\" \"Cyrus IMAP\" \"3.6.1\" \"mupdate://127.0.0.1:13905\"\r\n";
     assert_eq!(String::from_utf8(out).unwrap(), expected);
+}
+
+/// Also where location and ACL are in one place, so that the end of a line is copied from the one before.
+#[test]
+fn lines_behind_each_other_are_those_made_one_by_one() {
+    let locations = [b"be1!p".as_slice(), b"be2!p"].map(|text| Location::try_from(text).unwrap());
+    let acls =
+        [b"a\tlrs\t".as_slice(), b"", &[b'x'; 1000]].map(|text| Acl::try_from(text).unwrap());
+    let active = |location: usize, acl: usize| EntryRef::Active {
+        location: locations[location].lend(),
+        acl: acls[acl].lend(),
+    };
+    let reserved = EntryRef::Reserved {
+        location: locations[0].lend(),
+        by: ReservedBy::Reserve,
+    };
+    // Equal to the one before, but elsewhere.
+    let (elsewhere, acl) = (
+        locations[1].as_bytes().to_vec(),
+        acls[0].as_bytes().to_vec(),
+    );
+    let elsewhere = EntryRef::Active {
+        location: LocationRef::of_known(&elsewhere),
+        acl: AclRef::of_known(&acl),
+    };
+    let entries = [
+        active(0, 0),
+        active(0, 0),
+        active(0, 0),
+        active(1, 0),
+        elsewhere,
+        elsewhere,
+        active(1, 0),
+        active(1, 1),
+        active(1, 1),
+        reserved,
+        reserved,
+        active(1, 1),
+        active(0, 2),
+        active(0, 2),
+        active(0, 0),
+    ];
+    let (mut lines, mut expected) = (Lines::new("U01", 0), Vec::new());
+    for (number, &entry) in entries.iter().enumerate() {
+        let name = format!("d.test!user.a^b.{number}");
+        let name = MailboxName::try_from(name.as_bytes()).unwrap();
+        lines.push(name.lend(), entry);
+        encode::entry_line(&mut expected, "U01", &name, entry);
+        assert_eq!(lines.len(), expected.len());
+    }
+    let octets = lines.into_octets();
+    assert_eq!(
+        octets.escape_ascii().to_string(),
+        expected.escape_ascii().to_string()
+    );
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use proto::codec::encode::Lines;
 use proto::codec::{Tag, encode};
 use proto::{LocationRef, MailboxName, NameRef};
 use store::{HostFilter, Listed, Matching, Version};
@@ -83,21 +84,21 @@ pub(crate) fn page(
     wanted: &Wanted,
     tag: &Tag,
 ) -> Page {
-    let mut bytes = Vec::with_capacity(PAGE_BYTES + 1024);
+    let mut lines = Lines::new(tag, PAGE_BYTES + 1024);
     let (mut next, mut last) = (None, None);
     let mut entries = wanted.matching(version, after);
     while let Some(listed) = entries.next() {
         if wanted.allows(&listed) {
-            encode::entry_line(&mut bytes, tag, listed.mailbox, listed.entry);
+            lines.push(listed.mailbox, listed.entry);
             last = Some(listed.mailbox);
         }
-        if bytes.len() >= PAGE_BYTES || entries.looked_at() >= PAGE_ENTRIES_MAX {
+        if lines.len() >= PAGE_BYTES || entries.looked_at() >= PAGE_ENTRIES_MAX {
             next = Some(listed.mailbox.to_name());
             break;
         }
     }
     Page {
-        bytes: bytes.into(),
+        bytes: lines.into_octets().into(),
         next,
         last: last.map(NameRef::to_name),
     }

@@ -6,7 +6,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, error};
 
 /// Jobs that may wait for a thread; a session beyond that waits for its place.
@@ -14,13 +16,13 @@ const QUEUE_JOBS_MAX: usize = 256;
 /// Added to the threads' nice value: a dump yields to whoever answers a NOOP.
 const NICE: i32 = 10;
 
-type Job = Box<dyn FnOnce() + Send>;
+type Work = Box<dyn FnOnce() + Send>;
 
 /// Threads of lower priority for work whose length grows with the list. Cheap to clone; the threads
 /// end when the last clone is gone.
 #[derive(Clone)]
 pub struct DumpPool {
-    jobs: mpsc::Sender<Job>,
+    jobs: mpsc::Sender<Work>,
 }
 
 impl DumpPool {
@@ -40,24 +42,86 @@ impl DumpPool {
         Ok(Self { jobs })
     }
 
-    /// Carries `job` out on the pool and returns what it made; `None` when the job panicked or the
+    /// Carries `work` out on the pool and returns what it made; `None` when the work panicked or the
     /// pool is gone. Waits while [`QUEUE_JOBS_MAX`] others wait.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
-        job: impl FnOnce() -> T + Send + 'static,
+        work: impl FnOnce() -> T + Send + 'static,
     ) -> Option<T> {
-        let (done, result) = oneshot::channel();
-        let job = move || {
-            if done.send(job()).is_err() {
-                debug!("nobody waits for this page any more");
+        self.start_job(work).result().await
+    }
+
+    /// Hands work to the pool at once, or in turn where [`QUEUE_JOBS_MAX`] others wait.
+    pub(crate) fn start_job<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Job<T> {
+        let (job, result) = to_job(work);
+        // A task of its own would have its turn only when that of the session ends, which sends a page first.
+        match self.jobs.try_send(job) {
+            Ok(()) | Err(TrySendError::Closed(_)) => Job(Place::Queued(result)),
+            Err(TrySendError::Full(job)) => {
+                let jobs = self.jobs.clone();
+                Job::of_task(async move {
+                    jobs.send(job).await.ok()?;
+                    result.await.ok()
+                })
             }
-        };
-        self.jobs.send(Box::new(job)).await.ok()?;
-        result.await.ok()
+        }
+    }
+
+    /// As [`DumpPool::start_job`], once something has happened; a future that is given up with the job.
+    pub(crate) fn start_job_after<T: Send + 'static>(
+        &self,
+        before: impl Future<Output = ()> + Send + 'static,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Job<T> {
+        let pool = self.clone();
+        Job::of_task(async move {
+            before.await;
+            pool.run(work).await
+        })
     }
 }
 
-fn work(queue: &Mutex<mpsc::Receiver<Job>>) {
+/// Work that the pool does for a session while the session does something else. Given up with it.
+pub(crate) struct Job<T>(Place<T>);
+
+enum Place<T> {
+    /// In the pool's queue, or in work.
+    Queued(oneshot::Receiver<T>),
+    /// Before it.
+    Outside(AbortOnDropHandle<Option<T>>),
+}
+
+impl<T: Send + 'static> Job<T> {
+    fn of_task(task: impl Future<Output = Option<T>> + Send + 'static) -> Self {
+        Self(Place::Outside(AbortOnDropHandle::new(tokio::spawn(task))))
+    }
+
+    /// What it made; `None` when it failed. May be cancelled and called again, but not once it has
+    /// answered.
+    pub(crate) async fn result(&mut self) -> Option<T> {
+        match &mut self.0 {
+            Place::Queued(result) => result.await.ok(),
+            Place::Outside(task) => task.await.ok().flatten(),
+        }
+    }
+}
+
+fn to_job<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> (Work, oneshot::Receiver<T>) {
+    let (done, result) = oneshot::channel();
+    let work = move || {
+        if done.send(work()).is_err() {
+            debug!("nobody waits for this page any more");
+        }
+    };
+    (Box::new(work), result)
+}
+
+fn work(queue: &Mutex<mpsc::Receiver<Work>>) {
     if let Err(cause) = rustix::process::setpriority_process(None, NICE) {
         debug!(%cause, "dump thread keeps its priority");
     }
@@ -68,7 +132,7 @@ fn work(queue: &Mutex<mpsc::Receiver<Job>>) {
     }
 }
 
-fn next_job(queue: &Mutex<mpsc::Receiver<Job>>) -> Option<Job> {
+fn next_job(queue: &Mutex<mpsc::Receiver<Work>>) -> Option<Work> {
     queue
         .lock()
         .unwrap_or_else(PoisonError::into_inner)

@@ -1,4 +1,4 @@
-//! Mailboxes for benches: ten to a user, in the order of keys or far from it.
+//! Mailboxes for benches: ten to a user, who has them on one backend; in the order of keys or far from it.
 
 use bench::names::FOLDERS;
 use proto::{Acl, Edit, EditKind, Entry, Location, MailboxName};
@@ -12,12 +12,15 @@ pub(crate) fn name(number: usize) -> MailboxName {
 
 /// Its entry; `lap` makes entries differ.
 pub(crate) fn entry(number: usize, lap: usize) -> Entry {
-    let rights = ["lrswipkxtecda", "lrswipkxtecd"][lap % 2];
+    let (user, rights) = (
+        number / FOLDERS.len(),
+        ["lrswipkxtecda", "lrswipkxtecd"][lap % 2],
+    );
+    let location = format!("backend{}.test!default", user % 16);
+    let acl = format!("u{user:07}\t{rights}\t");
     Entry::Active {
-        location: Location::try_from(format!("backend{}.test!default", number % 16).as_bytes())
-            .unwrap(),
-        acl: Acl::try_from(format!("u{:07}\t{rights}\t", number / FOLDERS.len()).as_bytes())
-            .unwrap(),
+        location: Location::try_from(location.as_bytes()).unwrap(),
+        acl: Acl::try_from(acl.as_bytes()).unwrap(),
     }
 }
 

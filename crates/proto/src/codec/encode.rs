@@ -3,7 +3,10 @@
 //! Mailbox, location and ACL always go as `{n+}` literals, texts as quoted strings; `{n}` is never
 //! sent. Everything is appended to a `Vec<u8>`, so that many lines can go out in one write.
 
+mod lines;
 pub mod resync;
+
+pub use lines::Lines;
 
 use super::command::Command;
 use crate::{AclRef, EntryRef, LocationRef, NameRef};
@@ -53,13 +56,9 @@ pub fn mailbox_line<'a>(
     acl: impl Into<AclRef<'a>>,
 ) {
     out.extend_from_slice(tag.as_ref());
-    out.extend_from_slice(b" MAILBOX ");
+    out.extend_from_slice(MAILBOX);
     mailbox_name(out, name.into());
-    out.push(b' ');
-    literal(out, location.into().as_bytes());
-    out.push(b' ');
-    literal(out, acl.into().as_bytes());
-    out.extend_from_slice(LINE_END);
+    location_and_acl(out, location.into(), acl.into());
 }
 
 /// `tag RESERVE {n+} name {n+} location`
@@ -275,6 +274,15 @@ fn printable(octet: u8) -> u8 {
     }
 }
 
+/// What stands behind the name in a line of MAILBOX.
+fn location_and_acl(out: &mut Vec<u8>, location: LocationRef<'_>, acl: AclRef<'_>) {
+    out.push(b' ');
+    literal(out, location.as_bytes());
+    out.push(b' ');
+    literal(out, acl.as_bytes());
+    out.extend_from_slice(LINE_END);
+}
+
 fn mailbox_name(out: &mut Vec<u8>, name: NameRef<'_>) {
     literal_header(out, name.len());
     name.write_to(out);
@@ -313,4 +321,5 @@ fn digit(number: usize) -> u8 {
     b'0' + u8::try_from(number % 10).unwrap_or_default()
 }
 
+const MAILBOX: &[u8] = b" MAILBOX ";
 const LINE_END: &[u8] = b"\r\n";

@@ -49,20 +49,19 @@ impl Session {
         version: &Arc<Version>,
         wanted: &Wanted,
     ) -> Result<(), End> {
-        let mut after = None;
-        loop {
+        let pool = self.shared.dump_pool.clone();
+        let page_after = |after: Option<MailboxName>| {
             let (version, wanted, tag) = (Arc::clone(version), wanted.clone(), tag.clone());
-            let job = move || dump::page(&version, after.as_ref(), &wanted, &tag);
-            let page = self
-                .shared
-                .dump_pool
-                .run(job)
-                .await
-                .ok_or(End::Internal("dump pool"))?;
+            pool.start_job(move || dump::page(&version, after.as_ref(), &wanted, &tag))
+        };
+        let mut job = page_after(None);
+        loop {
+            let page = job.result().await.ok_or(End::Internal("dump pool"))?;
             self.wire.push_page(page.bytes);
+            let next = page.next.map(|next| page_after(Some(next)));
             self.wire.flush().await?;
-            match page.next {
-                Some(next) => after = Some(next),
+            match next {
+                Some(next) => job = next,
                 None => return Ok(()),
             }
         }

@@ -16,6 +16,8 @@ use crate::Octets;
 pub struct Matching<'a, F> {
     walk: Walk<'a>,
     wanted: F,
+    /// All of the leaf that the walk has come to are.
+    all: bool,
     looked_at: usize,
 }
 
@@ -120,6 +122,7 @@ impl<'a> Walk<'a> {
         Matching {
             walk: self,
             wanted,
+            all: false,
             looked_at: 0,
         }
     }
@@ -167,7 +170,7 @@ impl<'a, F: Fn(LocationRef<'_>) -> bool> Iterator for Matching<'a, F> {
         loop {
             while let Some(listed) = self.walk.next_in_leaf() {
                 self.looked_at += 1;
-                if (self.wanted)(listed.entry.location()) {
+                if self.all || (self.wanted)(listed.entry.location()) {
                     return Some(listed);
                 }
             }
@@ -177,6 +180,7 @@ impl<'a, F: Fn(LocationRef<'_>) -> bool> Iterator for Matching<'a, F> {
                     break leaf;
                 }
             };
+            self.all = leaf.locations().all(&self.wanted);
             self.walk.go_to(leaf);
         }
     }

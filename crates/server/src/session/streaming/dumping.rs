@@ -5,48 +5,15 @@ use std::sync::Arc;
 use proto::MailboxName;
 use proto::codec::Tag;
 use store::Version;
-use tokio_util::task::AbortOnDropHandle;
 
 use crate::dump::{self, Page, Wanted};
 use crate::listener::Shared;
 use crate::pins::PinnedPlace;
-use crate::planes::DumpPool;
+use crate::planes::Job;
 use crate::shelf::Taker;
 
 /// A version is held on to while it is at most this many changes old.
 const PINNED_CHANGES_MAX: u64 = 200_000;
-
-/// Work that the pool does for a session while the session does something else. Given up with it.
-pub(super) struct Job<T>(AbortOnDropHandle<Option<T>>);
-
-impl<T: Send + 'static> Job<T> {
-    /// Hands the work to the pool, in turn.
-    pub(super) fn start(pool: &DumpPool, work: impl FnOnce() -> T + Send + 'static) -> Self {
-        let pool = pool.clone();
-        Self(AbortOnDropHandle::new(tokio::spawn(async move {
-            pool.run(work).await
-        })))
-    }
-
-    /// As [`Job::start`], once something has happened; a future that is given up with the job.
-    pub(super) fn start_after(
-        pool: &DumpPool,
-        before: impl Future<Output = ()> + Send + 'static,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Self {
-        let pool = pool.clone();
-        Self(AbortOnDropHandle::new(tokio::spawn(async move {
-            before.await;
-            pool.run(work).await
-        })))
-    }
-
-    /// What it made; `None` when it failed. May be cancelled and called again, but not once it has
-    /// answered.
-    pub(super) async fn result(&mut self) -> Option<T> {
-        (&mut self.0).await.ok().flatten()
-    }
-}
 
 /// A dump under way.
 pub(in crate::session) struct Dump {
@@ -139,7 +106,7 @@ fn page_job(
 ) -> Job<Page> {
     let (version, wanted, tag) = (Arc::clone(version), wanted.clone(), tag.clone());
     let taker = taker.cloned();
-    Job::start(&shared.dump_pool, move || {
+    shared.dump_pool.start_job(move || {
         let make = || dump::page(&version, after.as_ref(), &wanted, &tag);
         match &taker {
             Some(taker) => taker.page(after.as_ref(), make),

@@ -7,8 +7,8 @@ use proto::{MailboxName, NameRef};
 use store::{Epoch, Note, Sequence, Version};
 use tracing::{info, warn};
 
-use super::dumping::Job;
 use crate::listener::Shared;
+use crate::planes::Job;
 use crate::repair::{self, Lacking, Names};
 
 /// How long a repair pass waits for the store's history.
@@ -48,7 +48,7 @@ impl Repair {
                 }),
             }
         };
-        let job = Job::start_after(&shared.dump_pool, history_read, look);
+        let job = shared.dump_pool.start_job_after(history_read, look);
         Self::Looking(job)
     }
 
