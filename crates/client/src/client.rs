@@ -17,7 +17,7 @@ use crate::banner::Banner;
 use crate::error::Error;
 use crate::listing::Listing;
 use crate::options::{Login, Options, Timeouts, Tls};
-use crate::record::{Listed, listed};
+use crate::record::{Listed, Records};
 use crate::resync::Resync;
 use crate::updates::Updates;
 use crate::wire::{Octets, Wire, lossy, within};
@@ -101,7 +101,7 @@ impl Client {
             let line = self.receive("FIND").await?;
             let response = parse_response(&line)?;
             if response_tag(&response) == Some(tag.as_bytes())
-                && let Some(listed) = listed(&response)
+                && let Some(listed) = Records::default().listed(&response)
             {
                 found = Some(listed);
             } else if end_of_command("FIND", &tag, &response)? {

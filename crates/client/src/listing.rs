@@ -4,7 +4,7 @@ use proto::codec::parse_response;
 
 use crate::client::{Client, end_of_command, response_tag};
 use crate::error::Error;
-use crate::record::{Listed, listed};
+use crate::record::{Listed, Records};
 
 /// The mailboxes of a LIST, in the server's order. Holds one line at a time; dropping it early is
 /// fine, the rest is skipped by the next command.
@@ -13,6 +13,7 @@ pub struct Listing<'a> {
     client: &'a mut Client,
     tag: String,
     is_complete: bool,
+    records: Records,
 }
 
 impl<'a> Listing<'a> {
@@ -21,6 +22,7 @@ impl<'a> Listing<'a> {
             client,
             tag,
             is_complete: false,
+            records: Records::default(),
         }
     }
 
@@ -31,7 +33,7 @@ impl<'a> Listing<'a> {
             let line = self.client.receive("LIST").await?;
             let response = parse_response(&line)?;
             if response_tag(&response) == Some(self.tag.as_bytes())
-                && let Some(listed) = listed(&response)
+                && let Some(listed) = self.records.listed(&response)
             {
                 return Ok(Some(listed));
             }

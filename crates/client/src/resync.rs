@@ -11,6 +11,7 @@ use proto::resync::{DigestKey, EpochBytes, ResyncFrom, WireSum};
 
 pub use self::compare::{Entries, EntriesAnswer, GroupSums};
 use crate::error::Error;
+use crate::record::Records;
 use crate::updates::{Barrier, Barriers, Update, line};
 use crate::wire::{Octets, Wire, lossy};
 
@@ -28,6 +29,7 @@ pub struct Resync {
     tag: String,
     phase: Phase,
     barriers: Barriers,
+    records: Records,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,6 +115,7 @@ impl Resync {
             wire,
             phase: Phase::Asked,
             barriers: Barriers::default(),
+            records: Records::default(),
         }
     }
 
@@ -161,7 +164,7 @@ impl Resync {
         match response {
             Response::Status { tag, status, text } => self.status(tag, status, &text),
             Response::Resync { tag, what } if tag == self.tag.as_bytes() => self.told(what),
-            other => match line(&other) {
+            other => match line(&mut self.records, &other) {
                 Some(line) if self.takes_lines() => Ok(Some(ResyncEvent::Line(line))),
                 _ => Err(UNEXPECTED),
             },

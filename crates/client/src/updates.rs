@@ -7,7 +7,7 @@ use proto::codec::{Command, Response, Status, parse_response};
 use proto::{Entry, MailboxName};
 
 use crate::error::Error;
-use crate::record::{Listed, Unusable, listed};
+use crate::record::{Listed, Records, Unusable};
 use crate::wire::{Octets, Wire, lossy};
 
 /// Most NOOPs that may be without an answer.
@@ -19,6 +19,7 @@ pub struct Updates {
     tag: String,
     dump: Dump,
     barriers: Barriers,
+    records: Records,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +62,7 @@ impl Updates {
             tag,
             dump: Dump::Running,
             barriers: Barriers::default(),
+            records: Records::default(),
         }
     }
 
@@ -95,7 +97,7 @@ impl Updates {
     }
 
     fn event(&mut self, response: &Response<'_>) -> Result<Option<Update>, Error> {
-        if let Some(line) = line(response) {
+        if let Some(line) = line(&mut self.records, response) {
             return Ok(Some(line));
         }
         match response {
@@ -159,11 +161,11 @@ impl Barriers {
 }
 
 /// A MAILBOX, RESERVE or DELETE line.
-pub(crate) fn line(response: &Response<'_>) -> Option<Update> {
+pub(crate) fn line(records: &mut Records, response: &Response<'_>) -> Option<Update> {
     if let Response::Delete { name, .. } = response {
         return Some(deleted(name));
     }
-    Some(match listed(response)? {
+    Some(match records.listed(response)? {
         Listed::Mailbox { name, entry } => Update::Mailbox { name, entry },
         Listed::Unusable(unusable) => Update::Unusable(unusable),
     })

@@ -1,5 +1,6 @@
 //! All sums that a version keeps of its list.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use ahash::AHashMap;
@@ -20,9 +21,9 @@ pub(crate) struct Digests {
 }
 
 /// An entry that counts: its digest, and where it is.
-pub(crate) struct Counted {
+pub(crate) struct Counted<'a> {
     sum: Sum,
-    server: Box<[u8]>,
+    server: Cow<'a, [u8]>,
 }
 
 impl Digests {
@@ -53,7 +54,10 @@ impl Digests {
     }
 
     /// What an entry will count for.
-    pub(crate) fn counted(digester: &mut Digester, listed: Option<Listed<'_>>) -> Option<Counted> {
+    pub(crate) fn counted<'a>(
+        digester: &mut Digester,
+        listed: Option<Listed<'a>>,
+    ) -> Option<Counted<'a>> {
         let listed = listed.filter(|listed| !listed.held)?;
         Some(Counted {
             sum: Sum::of(digester.entry(listed.mailbox, listed.entry)),
@@ -61,14 +65,26 @@ impl Digests {
         })
     }
 
+    /// What an entry has counted for that gives way to `new`, with which it mostly shares the server.
+    pub(crate) fn counted_before<'a>(
+        digester: &mut Digester,
+        old: Option<Listed<'_>>,
+        new: Option<&Counted<'a>>,
+    ) -> Option<Counted<'a>> {
+        let Counted { sum, server } = Self::counted(digester, old)?;
+        let same = new.filter(|new| new.server == server);
+        let server = same.map_or_else(|| Cow::Owned(server.to_vec()), |new| new.server.clone());
+        Some(Counted { sum, server })
+    }
+
     pub(crate) fn change(
         &mut self,
         digester: &mut Digester,
         mailbox: &MailboxName,
-        old: Option<&Counted>,
-        new: Option<&Counted>,
+        old: Option<&Counted<'_>>,
+        new: Option<&Counted<'_>>,
     ) {
-        let sum_of = |counted: Option<&Counted>| counted.map_or_else(Sum::default, |c| c.sum);
+        let sum_of = |counted: Option<&Counted<'_>>| counted.map_or_else(Sum::default, |c| c.sum);
         let by = sum_of(new) - sum_of(old);
         if by == Sum::default() {
             return;

@@ -228,7 +228,10 @@ impl Version {
         let counted = Digests::counted(digester, new);
         let look = |old: Option<Listed<'_>>| {
             let was_held = old.is_some_and(|old| old.held);
-            (was_held, Digests::counted(digester, old))
+            (
+                was_held,
+                Digests::counted_before(digester, old, counted.as_ref()),
+            )
         };
         let (was_held, before) = match &new {
             Some(new) => self.list.set(new, look),

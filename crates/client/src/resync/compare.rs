@@ -145,7 +145,7 @@ impl Entries<'_> {
                     ..
                 } if is_ours => self.answer.unknown.extend(hashes),
                 Response::Mailbox { .. } | Response::Reserve { .. } if is_ours => {
-                    return Ok(line(&response));
+                    return Ok(line(&mut self.resync.records, &response));
                 }
                 other if end_of_command("ENTRIES", tag, &other)? => {
                     self.asked.pop_front();

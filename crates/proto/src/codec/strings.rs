@@ -62,5 +62,9 @@ pub(super) fn line_end(input: &[u8]) -> IResult<&[u8], ()> {
 }
 
 fn number(digits: &[u8]) -> Option<usize> {
-    std::str::from_utf8(digits).ok()?.parse().ok()
+    let add = |number: usize, digit: &u8| {
+        let digit = usize::from(digit.checked_sub(b'0')?);
+        number.checked_mul(10)?.checked_add(digit)
+    };
+    digits.iter().try_fold(0, add)
 }
