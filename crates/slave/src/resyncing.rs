@@ -129,7 +129,7 @@ impl<'a> Resyncing<'a> {
                 self.resync.history(history).await
             }
             ResyncEvent::Log { .. } => self.resync.log(),
-            ResyncEvent::Full { .. } => self.resync.full().await,
+            ResyncEvent::Full { sum, .. } => self.resync.full(sum.count.into()).await,
             ResyncEvent::Digest {
                 sequence,
                 buckets,

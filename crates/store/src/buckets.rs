@@ -26,6 +26,8 @@ const ENTRIES_PER_BUCKET: u64 = 16;
 pub struct Buckets {
     sums: Vector<Sum>,
     growing: Option<Growing>,
+    /// Entries that the list is on its way to; there are buckets for them already.
+    expected: u64,
 }
 
 /// More buckets under way: they take in the list bit by bit, so that no edit waits for all of it.
@@ -46,6 +48,7 @@ impl Buckets {
         Self {
             sums: sums.into(),
             growing: None,
+            expected: 0,
         }
     }
 
@@ -110,6 +113,15 @@ impl Buckets {
         wanted.clamp(BUCKETS_MIN, BUCKETS_MAX)
     }
 
+    /// For an empty list that is about to have so many entries: else they would be counted anew each time that there are too
+    /// few buckets for them.
+    pub(crate) fn expecting(entries: u64) -> Self {
+        Self {
+            expected: entries,
+            ..Self::new(Self::len_for(entries))
+        }
+    }
+
     /// An entry has changed: the sum of what it is now, less that of what it was.
     pub(crate) fn change(&mut self, owner: u32, mailbox: &MailboxName, by: Sum) {
         add(&mut self.sums, owner, by);
@@ -124,6 +136,10 @@ impl Buckets {
     pub(crate) fn keep_up(&mut self, digester: &mut Digester, list: &List, entries_max: usize) {
         let (len, entries) = (u64::from(self.len()), list.len());
         let entries = u64::try_from(entries).unwrap_or(u64::MAX);
+        if entries >= self.expected {
+            self.expected = 0;
+        }
+        let entries = entries.max(self.expected);
         if self.growing.is_none() && entries > 2 * ENTRIES_PER_BUCKET * len {
             // With room, so that it is not soon done again.
             let wanted = Self::len_for(entries.saturating_mul(2));

@@ -260,6 +260,13 @@ impl Version {
         version
     }
 
+    /// An empty list that is about to have so many entries.
+    pub(crate) fn expect(&mut self, entries: u64) {
+        if self.is_empty() {
+            self.digests.buckets = Buckets::expecting(entries);
+        }
+    }
+
     /// After so many changes: work that is spread over them.
     pub(crate) fn keep_up(&mut self, digester: &mut Digester, changes: usize) {
         let entries_max = changes.saturating_mul(4).saturating_add(64);

@@ -110,12 +110,13 @@ impl<'a> Resync<'a> {
         Ok(self.course.log()?)
     }
 
-    /// FULL.
-    pub(crate) async fn full(&mut self) -> Result<(), LinkEnd> {
+    /// FULL, of so many entries.
+    pub(crate) async fn full(&mut self, entries: u64) -> Result<(), LinkEnd> {
         self.comparison = None;
         self.differing = Differing::default();
         self.leave_other_history().await?;
         let census = self.replica.lock().await.census().await?;
+        self.store.expect(entries).await.map_err(ApplyError::from)?;
         Ok(self.course.full(census)?)
     }
 

@@ -225,7 +225,7 @@ impl Play {
         resync: &mut Resync<'_>,
         cut: f64,
     ) -> Result<(), Ended> {
-        resync.full().await?;
+        resync.full(session.pinned.sum().count).await?;
         for (name, stored) in session.pinned.clone().iter() {
             self.happen(cut / 10.0).await?;
             let entry = stored.entry.clone();

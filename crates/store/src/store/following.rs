@@ -41,6 +41,13 @@ impl Store {
             .await
     }
 
+    /// The list, if it is empty, is about to have so many entries: room is made for their digests. Nothing depends on that
+    /// number.
+    pub async fn expect(&self, entries: u64) -> Result<(), EditError> {
+        self.ask_alone(|reply| Alone::Expect { entries, reply })
+            .await
+    }
+
     /// The store is at home in its directory from here on ([`crate::Finding::Copied`]). To be called
     /// when its history has been left for a new epoch, or is not its own anyway.
     pub async fn renew_token(&self) -> Result<(), EditError> {

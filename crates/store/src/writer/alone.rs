@@ -33,6 +33,8 @@ pub(crate) enum Alone {
     Unfollow { origin: Origin, reply: Reply<()> },
     /// The directory is the store's own from here on.
     RenewToken { reply: Reply<()> },
+    /// A list that is empty is about to have so many entries.
+    Expect { entries: u64, reply: Reply<()> },
     /// Another key for the digests.
     Adopt { key: [u8; 32], reply: Reply<()> },
     /// Entries that wait for an operator's word to go.
@@ -76,6 +78,12 @@ impl Writer {
             Alone::RenewToken { reply } => {
                 let renewed = self.renew_token();
                 reply.send(renewed).ok();
+            }
+            Alone::Expect { entries, reply } => {
+                let mut version = Version::clone(&self.version);
+                version.expect(entries);
+                self.show(version);
+                reply.send(Ok(())).ok();
             }
             Alone::Adopt { key, reply } => {
                 let adopted = self.adopt(key);

@@ -155,6 +155,32 @@ fn a_long_batch_is_seen_as_a_whole() {
     }
 }
 
+/// A list of which it is known how long it becomes has its buckets from the beginning, whatever it becomes in the end.
+#[test]
+fn buckets_for_what_is_expected_are_there_at_once_and_stay() {
+    for (expected, len) in [(3_000, 256), (40, 16), (u64::MAX, 1 << 20)] {
+        let mut stepped = open(&SimDisk::new()).unwrap();
+        let store = stepped.store.clone();
+        drive(store.expect(expected), || _ = stepped.writer.step()).unwrap();
+        assert_eq!(stepped.store.current().buckets().len(), len);
+        for first in (0..240).step_by(60) {
+            let names = (first..first + 60).map(|i| format!("user.u{}.f{}", i / 3, i % 3));
+            let new = names.map(|name| activate(&name, "be1!p")).collect();
+            group(&mut stepped, &[batch(new)]).remove(0).unwrap();
+            let version = stepped.store.current();
+            check_digests(&version);
+            assert_eq!(version.buckets().len(), len);
+        }
+        let store = stepped.store.clone();
+        drive(store.expect(1), || _ = stepped.writer.step()).unwrap();
+        assert_eq!(
+            stepped.store.current().buckets().len(),
+            len,
+            "it is not empty any more"
+        );
+    }
+}
+
 #[test]
 fn buckets_grow_and_shrink_with_the_list() {
     let mut stepped = open(&SimDisk::new()).unwrap();
