@@ -149,4 +149,24 @@ mod tests {
         assert_eq!(pool.run(|| panic!("on purpose")).await, None::<u8>);
         assert_eq!(pool.run(|| 7).await, Some(7));
     }
+
+    /// Those that find the queue full wait outside; those given up are not waited for.
+    #[tokio::test]
+    async fn every_job_has_its_turn() {
+        let pool = DumpPool::start(NonZeroUsize::MIN).unwrap();
+        let (open, gate) = std::sync::mpsc::channel::<()>();
+        let first = pool.start_job(move || gate.recv().is_err());
+        let numbers = 0..2 * QUEUE_JOBS_MAX;
+        let jobs: Vec<_> = numbers
+            .clone()
+            .map(|number| pool.start_job(move || number))
+            .collect();
+        drop(first);
+        drop(open);
+        for (number, mut job) in numbers.zip(jobs) {
+            if number % 3 > 0 {
+                assert_eq!(job.result().await, Some(number));
+            }
+        }
+    }
 }
