@@ -86,8 +86,7 @@ impl Branch {
     pub(super) fn leaf_of(&self, key: &[u8]) -> Option<&Leaf> {
         let mut branch = self;
         loop {
-            // What is looked for is mostly new and behind all others where a list is loaded.
-            let at = child_at(branch.lows.search_from_end(key));
+            let at = branch.child_of(key);
             match &branch.children {
                 Children::Leaves(leaves) => return leaves.get(at).map(|leaf| &**leaf),
                 Children::Branches(branches) => branch = branches.get(at)?,

@@ -88,7 +88,7 @@ impl List {
 
     pub(crate) fn get(&self, key: &[u8]) -> Option<Listed<'_>> {
         let leaf = self.root.leaf_of(key)?;
-        leaf.get(leaf.search_to_set(key).ok()?)
+        leaf.get(leaf.search(key).ok()?)
     }
 
     pub(crate) fn iter(&self) -> Walk<'_> {
